@@ -1,0 +1,1 @@
+"""Speed benchmarks, ratios in one run."""

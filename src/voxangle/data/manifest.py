@@ -1,0 +1,148 @@
+"""The manifest: one typed row an utterance, stored as Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from voxangle.errors import CorpusError
+from voxangle.storage import atomic_write
+
+__all__ = ["SCHEMA", "Manifest", "Utterance"]
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One recording, or one segment of it, by one speaker.
+
+    Attributes:
+        utterance: the key, unique in a manifest; trial lists name it.
+        speaker: who speaks, unique over every corpus of the manifest.
+        path: the file, relative to the manifest's root, or absolute.
+        start: where the utterance begins in the file, in seconds.
+        seconds: its duration, in seconds; 0 where the corpus does not say (preparing measures it).
+        session: the occasion of the recording, empty where unknown.
+        language: BCP 47 tag as the corpus gives it, empty where unknown.
+        gender: ``f``, ``m`` or empty.
+        channel: what it was recorded through, empty where unknown.
+    """
+
+    utterance: str
+    speaker: str
+    path: str
+    start: float = 0.0
+    seconds: float = 0.0
+    session: str = ""
+    language: str = ""
+    gender: str = ""
+    channel: str = ""
+
+
+SCHEMA = pa.schema(
+    [
+        ("utterance", pa.string()),
+        ("speaker", pa.string()),
+        ("session", pa.string()),
+        ("language", pa.string()),
+        ("gender", pa.string()),
+        ("channel", pa.string()),
+        ("path", pa.string()),
+        ("start", pa.float64()),
+        ("seconds", pa.float64()),
+    ]
+)
+_ROOT = b"voxangle.root"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A table of utterances (columns of ``SCHEMA``) and the folder its paths are relative to."""
+
+    table: pa.Table
+    root: Path
+
+    @classmethod
+    def of(cls, utterances: Iterable[Utterance], root: str | Path) -> Manifest:
+        """A manifest of these utterances, in their order.
+
+        Raises:
+            CorpusError: two utterances share a key.
+        """
+        rows = list(utterances)
+        columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
+        return cls(pa.table(columns, schema=SCHEMA), Path(root))._checked()
+
+    @classmethod
+    def read(cls, path: str | Path) -> Manifest:
+        """Read a manifest that ``write`` wrote.
+
+        Raises:
+            CorpusError: the file is missing, is not Parquet, or lacks a column.
+        """
+        try:
+            table = pq.read_table(path)
+        except FileNotFoundError as error:
+            raise CorpusError(f"{path}: no such manifest") from error
+        except (OSError, pa.ArrowInvalid) as error:
+            raise CorpusError(f"{path}: not a Parquet manifest ({error})") from error
+        missing = [name for name in SCHEMA.names if name not in table.column_names]
+        if missing:
+            raise CorpusError(f"{path}: the manifest lacks the column(s) {', '.join(missing)}")
+        root = (table.schema.metadata or {}).get(_ROOT, b".").decode()
+        return cls(table.select(SCHEMA.names).cast(SCHEMA), Path(root))._checked()
+
+    def write(self, path: str | Path) -> None:
+        """Write the manifest as Parquet, atomically."""
+        table = self.table.replace_schema_metadata({_ROOT: str(self.root).encode()})
+        with atomic_write(path) as temporary:
+            pq.write_table(table, temporary)
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def __iter__(self) -> Iterator[Utterance]:
+        names = [field.name for field in fields(Utterance)]
+        columns = [self.table[name].to_pylist() for name in names]
+        return (Utterance(**dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True))
+
+    def column(self, name: str) -> np.ndarray[Any, Any]:
+        """One column, shape (utterances,): objects (strings) or float64."""
+        return np.asarray(self.table[name].to_numpy(zero_copy_only=False))
+
+    def files(self) -> list[Path]:
+        """The file of each utterance, resolved against the root."""
+        return [self.root / path for path in self.table["path"].to_pylist()]
+
+    def speakers(self) -> list[str]:
+        """The speakers, sorted, each once."""
+        return sorted(pc.unique(self.table["speaker"]).to_pylist())
+
+    def labels(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Speaker numbers, shape (utterances,), indices into ``speakers()``."""
+        number = {speaker: i for i, speaker in enumerate(self.speakers())}
+        return np.fromiter((number[s] for s in self.table["speaker"].to_pylist()), np.int64, len(self))
+
+    def where(self, keep: Sequence[bool] | np.ndarray[Any, np.dtype[np.bool_]]) -> Manifest:
+        """The utterances whose entry in ``keep`` is true, in their order."""
+        return Manifest(self.table.filter(pa.array(np.asarray(keep, dtype=bool))), self.root)
+
+    def of_speakers(self, speakers: Iterable[str]) -> Manifest:
+        """The utterances of these speakers."""
+        return self.where(np.isin(self.column("speaker"), list(speakers)))
+
+    def _checked(self) -> Manifest:
+        keys = self.table["utterance"]
+        if len(pc.unique(keys)) != len(keys):
+            counts = pc.value_counts(keys).to_pylist()
+            twice = next(count["values"] for count in counts if count["counts"] > 1)
+            raise CorpusError(
+                f"utterance '{twice}' occurs more than once in the manifest; keys must be unique"
+            )
+        return self

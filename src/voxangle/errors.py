@@ -1,0 +1,76 @@
+"""Errors that a person can act on: each names what was wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = [
+    "AudioError",
+    "CheckpointError",
+    "CorpusError",
+    "DivergenceError",
+    "MissingExtraError",
+    "RecipeError",
+    "StorageError",
+    "TrialError",
+    "VoxangleError",
+    "nearest",
+]
+
+
+class VoxangleError(Exception):
+    """Base of every mistake the command line reports without a traceback, with exit code 2."""
+
+
+class AudioError(VoxangleError):
+    """A recording that cannot be used: missing, not audio, truncated, empty, silent, or not finite.
+
+    Attributes:
+        path: the file at fault.
+        cause: what is wrong with it, without the file's name (so that it can be counted and tabulated).
+    """
+
+    def __init__(self, path: str | Path, cause: str) -> None:
+        self.path = Path(path)
+        self.cause = cause
+        super().__init__(f"{path}: {cause}")
+
+
+class CorpusError(VoxangleError):
+    """A corpus that cannot be reached, read or used for what was asked."""
+
+
+class TrialError(VoxangleError):
+    """A trial list that cannot be read or scored."""
+
+
+class RecipeError(VoxangleError):
+    """A recipe with an unknown key or a value out of range."""
+
+
+class CheckpointError(VoxangleError):
+    """A checkpoint or model that is missing, broken, or of another architecture."""
+
+
+class StorageError(VoxangleError):
+    """A disk that is full or cannot be written."""
+
+
+class DivergenceError(VoxangleError):
+    """Training that left the finite numbers."""
+
+
+class MissingExtraError(VoxangleError):
+    """An optional dependency that is not installed; the message names the extra that brings it."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs the '{extra}' extra: pip install 'voxangle[{extra}]'")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint such as ``; did you mean 'margin'?`` for the nearest known name, or the list of them all."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(names)}"
