@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from voxangle.data.sampler import SpeakerSampler
+from voxangle.errors import CorpusError, RecipeError
+
+counts = st.lists(st.integers(1, 9), min_size=2, max_size=12)
+
+
+@st.composite
+def corpora(draw: st.DrawFn) -> tuple[np.ndarray, int, int, int]:
+    """Labels in any order and with gaps, P, K and a world size that divides P."""
+    per_speaker = draw(counts)
+    labels = np.repeat(np.arange(len(per_speaker)) * 3, per_speaker)
+    labels = np.random.default_rng(draw(st.integers(0, 99))).permutation(labels)
+    world_size = draw(st.integers(1, len(per_speaker)))
+    speakers = world_size * draw(st.integers(1, len(per_speaker) // world_size))
+    return labels, speakers, draw(st.integers(1, 4)), world_size
+
+
+def epoch_of(sampler: SpeakerSampler, epoch: int = 0) -> np.ndarray:
+    return np.stack([sampler.batch(epoch, step) for step in range(len(sampler))])
+
+
+@settings(max_examples=60, deadline=None)
+@given(corpora(), st.integers(0, 5))
+def test_the_ranks_share_the_speakers_of_the_batch_that_one_process_would_draw(corpus, epoch) -> None:
+    labels, speakers, recordings, world_size = corpus
+    whole = SpeakerSampler(labels, speakers=speakers, recordings=recordings, seed=3)
+    ranks = [
+        SpeakerSampler(
+            labels, speakers=speakers, recordings=recordings, seed=3, rank=rank, world_size=world_size
+        )
+        for rank in range(world_size)
+    ]
+    for step in range(len(whole)):
+        shares = [rank.batch(epoch, step) for rank in ranks]
+        np.testing.assert_array_equal(np.concatenate(shares), whole.batch(epoch, step))
+        heard = [speaker for share in shares for speaker in set(labels[share])]
+        assert len(heard) == len(set(heard)) == speakers
+        assert all(
+            rank.first_row == sum(map(len, shares[:i])) and len(rank) == len(whole)
+            for i, rank in enumerate(ranks)
+        )
+
+
+@settings(max_examples=60, deadline=None)
+@given(corpora())
+def test_a_batch_is_p_different_speakers_with_k_consecutive_recordings_each(corpus) -> None:
+    labels, speakers, recordings, _ = corpus
+    batches = epoch_of(SpeakerSampler(labels, speakers=speakers, recordings=recordings, seed=1))
+    assert len(batches) == max(1, len(labels) // (speakers * recordings))
+    grouped = labels[batches].reshape(len(batches), speakers, recordings)
+    assert (grouped == grouped[..., :1]).all()
+    for batch in grouped[..., 0]:
+        assert len(set(batch)) == speakers
+
+
+@settings(max_examples=60, deadline=None)
+@given(corpora())
+def test_recordings_of_a_batch_differ_wherever_the_speaker_has_enough(corpus) -> None:
+    labels, speakers, recordings, _ = corpus
+    for batch in epoch_of(SpeakerSampler(labels, speakers=speakers, recordings=recordings, seed=1)):
+        for group in batch.reshape(speakers, recordings):
+            _, times = np.unique(group, return_counts=True)
+            owned = int((labels == labels[group[0]]).sum())
+            assert len(times) == min(recordings, owned)
+            if owned < recordings:
+                assert times.max() - times.min() <= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(corpora())
+def test_an_epoch_hears_speakers_and_their_recordings_equally_often(corpus) -> None:
+    labels, speakers, recordings, _ = corpus
+    rows = epoch_of(SpeakerSampler(labels, speakers=speakers, recordings=recordings, seed=8)).reshape(-1)
+    turns = np.array([(labels[rows] == speaker).sum() for speaker in np.unique(labels)]) / recordings
+    assert turns.max() - turns.min() <= 1
+    for speaker in np.unique(labels):
+        heard = np.bincount(rows, minlength=len(labels))[labels == speaker]
+        assert heard.max() - heard.min() <= 1
+
+
+def test_a_batch_depends_on_nothing_but_seed_epoch_step_and_rank() -> None:
+    labels = np.repeat(np.arange(7), 20)
+
+    def sampler(seed: int = 5) -> SpeakerSampler:
+        return SpeakerSampler(labels, speakers=4, recordings=3, seed=seed)
+
+    in_order = [epoch_of(sampler(), epoch) for epoch in range(4)]
+    resumed, used = sampler(), sampler()
+    np.testing.assert_array_equal(resumed.batch(2, 7), in_order[2][7])
+    for epoch in (3, 0, 2, 1, 0):
+        np.testing.assert_array_equal(epoch_of(used, epoch), in_order[epoch])
+    assert (in_order[0] != in_order[1]).any()
+    assert (in_order[0] != epoch_of(sampler(seed=6))).any()
+
+
+def test_every_recording_comes_with_every_other_in_time() -> None:
+    labels = np.repeat(np.arange(4), 6)
+    sampler = SpeakerSampler(labels, speakers=4, recordings=2, seed=0)
+    pairs = {tuple(sorted(pair)) for epoch in range(60) for pair in epoch_of(sampler, epoch).reshape(-1, 2)}
+    assert len(pairs) == 4 * 15
+
+
+def test_one_speaker_is_not_a_corpus_to_train_on() -> None:
+    with pytest.raises(CorpusError, match="at least two speakers"):
+        SpeakerSampler(np.zeros(9, np.int64), speakers=1, recordings=2, seed=0)
+    with pytest.raises(CorpusError, match="0 speaker"):
+        SpeakerSampler(np.zeros(0, np.int64), speakers=1, recordings=2, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("speakers", "recordings", "world_size", "cure"),
+    [
+        (4, 2, 1, "the corpus has 3; set the speakers of a batch to 3"),
+        (3, 2, 2, "multiple of 2"),
+        (0, 2, 1, "at least 1"),
+        (2, 0, 1, "at least 1"),
+    ],
+)
+def test_a_batch_that_cannot_be_drawn_is_an_error_with_its_cure(
+    speakers: int, recordings: int, world_size: int, cure: str
+) -> None:
+    with pytest.raises(RecipeError, match=cure):
+        SpeakerSampler(
+            np.arange(3).repeat(4), speakers=speakers, recordings=recordings, seed=0, world_size=world_size
+        )
+
+
+def test_a_step_past_the_epoch_and_a_rank_past_the_world_do_not_exist() -> None:
+    sampler = SpeakerSampler(np.arange(3).repeat(4), speakers=3, recordings=2, seed=0)
+    assert len(sampler) == 2
+    with pytest.raises(IndexError, match=r"\[0, 2\)"):
+        sampler.batch(0, 2)
+    with pytest.raises(ValueError, match="rank 2"):
+        SpeakerSampler(np.arange(4), speakers=4, recordings=1, seed=0, rank=2, world_size=2)
