@@ -1,0 +1,42 @@
+"""Where the prepared audio of a corpus lies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from voxangle.corpora.corpus import Corpus
+from voxangle.data import Manifest
+from voxangle.data.prepare import Prepared, prepare
+from voxangle.errors import CorpusError, nearest
+from voxangle.storage import cache_folder
+
+__all__ = ["prepare_split", "split_of"]
+
+
+def split_of(corpus: Corpus, split: str) -> Manifest:
+    """A split's manifest.
+
+    Raises:
+        CorpusError: the corpus has no such split.
+    """
+    if split not in corpus.splits:
+        raise CorpusError(f"corpus '{corpus.name}' has no split '{split}'{nearest(split, corpus.splits)}")
+    return corpus.splits[split]
+
+
+def prepare_split(
+    corpus: Corpus, split: str, *, on_progress: Callable[[int, int], None] | None = None
+) -> Prepared:
+    """Decode a split once into the cache; what is there already is used as it is.
+
+    Args:
+        corpus: as its reader gave it.
+        split: one of its splits.
+        on_progress: called with (utterances done, utterances in all).
+    """
+    manifest = split_of(corpus, split)
+    place = hashlib.sha256(str(Path(manifest.root).resolve()).encode()).hexdigest()[:8]
+    folder = cache_folder() / "prepared" / f"{corpus.name}-{split}-{place}"
+    return prepare(manifest, folder, on_progress=on_progress)

@@ -1,0 +1,179 @@
+"""A recipe: one YAML file that is the whole truth of a training run."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from voxangle.augment import AugmentConfig
+from voxangle.config import Config
+from voxangle.encoders import EncoderConfig
+from voxangle.errors import RecipeError, nearest
+from voxangle.features import FilterbankConfig
+from voxangle.objectives import ObjectiveConfig
+from voxangle.storage import atomic_write
+from voxangle.training.config import LoopConfig, OptimizerConfig, ScheduleConfig
+
+__all__ = ["BatchConfig", "DataConfig", "Recipe"]
+
+_PATHS = ("data.root", "augment.musan", "augment.rirs", "augment.music")
+
+
+class DataConfig(Config):
+    """What to train on.
+
+    Attributes:
+        corpus: a name of ``voxangle corpora list``.
+        root: where it lies; null for the cache that ``voxangle corpora get`` fills. A relative path is relative
+            to the recipe's file (on the command line, to the working folder).
+        split: the split to train on.
+        validation_speakers: speakers of the split held out of training, for the validation error rate and the
+            decision threshold. The same ones whatever the seed.
+        validation_recordings: recordings a validation speaker, at most.
+        minimum_seconds: shorter recordings are left out, and counted.
+        minimum_recordings: speakers with fewer are left out, and counted.
+    """
+
+    corpus: str
+    root: Path | None = None
+    split: str = "train"
+    validation_speakers: int = Field(0, ge=0)
+    validation_recordings: int = Field(8, ge=2)
+    minimum_seconds: float = Field(0.5, ge=0)
+    minimum_recordings: int = Field(1, ge=1)
+
+
+class BatchConfig(Config):
+    """The global batch, over all ranks: ``speakers`` x ``recordings`` crops of ``seconds``."""
+
+    speakers: int = Field(32, ge=2)
+    recordings: int = Field(2, ge=1)
+    seconds: float = Field(2.0, gt=0.1)
+
+
+class Recipe(Config):
+    """Everything that decides the weights that come out, and how the run is watched."""
+
+    name: str
+    seed: int = Field(1, ge=0)
+    data: DataConfig
+    batch: BatchConfig = BatchConfig()
+    augment: AugmentConfig = AugmentConfig()
+    features: FilterbankConfig = FilterbankConfig()
+    encoder: EncoderConfig
+    objective: ObjectiveConfig = ObjectiveConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig
+    training: LoopConfig = LoopConfig()
+
+    @classmethod
+    def read(cls, path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+        """Read a recipe, with ``key.of.it=value`` overrides (values as YAML).
+
+        Raises:
+            RecipeError: no such file, not YAML, an unknown key (the nearest one is named), or a value out of
+                range.
+        """
+        path = Path(path)
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise RecipeError(f"{path}: no such recipe") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{path}: cannot be read as a recipe ({error})") from error
+        except yaml.YAMLError as error:
+            raise RecipeError(f"{path}: not YAML: {error}") from error
+        if not isinstance(content, dict):
+            raise RecipeError(
+                f"{path}: a recipe is a YAML mapping of sections, such as 'data:' and 'encoder:'"
+            )
+        content.setdefault("name", path.stem)
+        for override in overrides:
+            _set(content, override)
+        recipe = cls.check(content, str(path))
+        return recipe._with_absolute_paths(path.resolve().parent)
+
+    @classmethod
+    def check(cls, content: dict[str, Any], where: str) -> Recipe:
+        """A recipe from plain data; ``where`` it came from begins the message of an error."""
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            problems = "\n".join(f"  {line}" for line in _explain(error))
+            raise RecipeError(f"{where}: the recipe does not hold:\n{problems}") from error
+
+    def plain(self) -> dict[str, Any]:
+        """The effective recipe, defaults filled in, as plain data."""
+        return self.model_dump(mode="json")
+
+    def write(self, path: Path) -> None:
+        """Write the effective recipe as YAML, atomically."""
+        with atomic_write(path) as temporary:
+            temporary.write_text(yaml.safe_dump(self.plain(), sort_keys=False), encoding="utf-8")
+
+    def _with_absolute_paths(self, folder: Path) -> Recipe:
+        def absolute(path: Path | None) -> Path | None:
+            return path and (folder / path.expanduser()).resolve()
+
+        data = self.data.model_copy(update={"root": absolute(self.data.root)})
+        banks = {name: absolute(getattr(self.augment, name)) for name in ("musan", "rirs", "music")}
+        return self.model_copy(update={"data": data, "augment": self.augment.model_copy(update=banks)})
+
+
+def _set(content: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"--set {override}: expected key.of.it=value, such as optimizer.lr=0.1")
+    *sections, last = key.split(".")
+    target = content
+    for section in sections:
+        if target.get(section) is None:
+            target[section] = {}
+        target = target[section]
+        if not isinstance(target, dict):
+            raise RecipeError(f"--set {override}: '{section}' is a value, not a section")
+    try:
+        target[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {override}: '{value}' is not a YAML value") from error
+    if key in _PATHS and isinstance(target[last], str):
+        target[last] = str(Path(target[last]).expanduser().resolve())
+
+
+def _explain(error: ValidationError) -> Iterable[str]:
+    for problem in error.errors():
+        # Tags of unions stand in the location but not in the file.
+        location = [str(part) for part in problem["loc"] if str(part) not in {"mgda", "fixed", "ecapa_tdnn"}]
+        key = ".".join(location)
+        if problem["type"] == "extra_forbidden":
+            yield f"unknown key '{key}'{nearest(location[-1], _keys_beside(location))}"
+        elif problem["type"] == "missing":
+            yield f"'{key}' is missing"
+        else:
+            given = "" if isinstance(problem["input"], dict) else f" (given: {problem['input']!r})"
+            message = problem["msg"].removeprefix("Value error, ")
+            yield f"'{key}': {message}{given}"
+
+
+def _keys_beside(location: Sequence[str]) -> Iterable[str]:
+    """The keys that the section of a location knows."""
+    models: list[type[BaseModel]] = [Recipe]
+    for part in location[:-1]:
+        models = [
+            inner
+            for model in models
+            if part in model.model_fields
+            for inner in _models_in(model.model_fields[part].annotation)
+        ]
+    return {name for model in models for name in model.model_fields}
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in typing.get_args(annotation) for model in _models_in(part)]

@@ -1,0 +1,82 @@
+"""A checkpoint is everything: from it a run goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from voxangle.errors import CheckpointError
+from voxangle.storage import atomic_write
+
+__all__ = ["CHECKPOINT", "Checkpoint"]
+
+CHECKPOINT = "checkpoint.pt"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The complete state of a run between two steps.
+
+    The position of the sampler, the crops and the augmentation follow from ``step`` and the recipe's seed, and
+    so do learning rate and margin; the rest is here.
+
+    Attributes:
+        step: optimiser steps taken.
+        recipe: the effective recipe, as plain data.
+        speakers: the speakers in the order of the prototypes.
+        encoder: the encoder's state, buffers included.
+        objective: the prototypes.
+        optimizer: the optimiser's state.
+        random: the state of torch's generators, by device.
+    """
+
+    step: int
+    recipe: dict[str, Any]
+    speakers: list[str]
+    encoder: dict[str, Any]
+    objective: dict[str, Any]
+    optimizer: dict[str, Any]
+    random: dict[str, torch.Tensor]
+
+    def write(self, folder: Path) -> None:
+        """Write ``checkpoint.pt`` atomically: a kill or a full disk leaves the one before.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written.
+        """
+        # torch reports a full disk as an opaque RuntimeError; bytes written by Python keep the errno.
+        content = io.BytesIO()
+        torch.save({"format": _FORMAT} | {f.name: getattr(self, f.name) for f in fields(self)}, content)
+        with atomic_write(folder / CHECKPOINT) as temporary:
+            temporary.write_bytes(content.getbuffer())
+
+    @classmethod
+    def read(cls, folder: Path) -> Checkpoint | None:
+        """The checkpoint of a run's folder, or None where there is none yet.
+
+        Raises:
+            CheckpointError: the file is damaged or of another version.
+        """
+        path = folder / CHECKPOINT
+        for leftover in folder.glob(f".{CHECKPOINT}.*.tmp"):  # of a run that was killed while it wrote
+            leftover.unlink()
+        if not path.exists():
+            return None
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            raise CheckpointError(
+                f"{path}: the checkpoint is damaged ({type(error).__name__}); restore it from a copy, or start "
+                "the run anew with --fresh"
+            ) from error
+        if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
+            raise CheckpointError(
+                f"{path}: not a checkpoint of this version of voxangle; start the run anew with --fresh"
+            )
+        return cls(**content)
