@@ -1,1 +1,34 @@
-"""TODO."""
+"""From embeddings and trial lists to scores and results."""
+
+from voxangle.scoring.cosine import cosine_scores
+from voxangle.scoring.evaluate import Embeddings, compare, evaluate, trials_sha256
+from voxangle.scoring.machine import Machine
+from voxangle.scoring.result import (
+    DetectionCost,
+    Measure,
+    Model,
+    Protocol,
+    Resampling,
+    Result,
+    TrialCounts,
+    TrialScores,
+)
+from voxangle.scoring.speakers import speakers_from_targets
+
+__all__ = [
+    "DetectionCost",
+    "Embeddings",
+    "Machine",
+    "Measure",
+    "Model",
+    "Protocol",
+    "Resampling",
+    "Result",
+    "TrialCounts",
+    "TrialScores",
+    "compare",
+    "cosine_scores",
+    "evaluate",
+    "speakers_from_targets",
+    "trials_sha256",
+]

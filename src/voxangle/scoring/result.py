@@ -1,0 +1,206 @@
+"""The result of an evaluation, with everything that is needed to read it or to get it again."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, ValidationError
+
+from voxangle.config import Config
+from voxangle.errors import VoxangleError
+from voxangle.scoring.machine import Machine
+from voxangle.storage import atomic_write
+
+__all__ = [
+    "DetectionCost",
+    "Measure",
+    "Model",
+    "Protocol",
+    "Resampling",
+    "Result",
+    "TrialCounts",
+    "TrialScores",
+]
+
+_Prior = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Protocol(Config):
+    """How trials become scores, and scores figures. Results compare only where their protocols agree.
+
+    Attributes:
+        scoring: the rule that turns two embeddings into a score.
+        crop: what of an utterance is embedded.
+        enrolment: how many utterances make an enrolment.
+        mean_subtraction: whose mean embedding is taken away before scoring.
+        normalisation: of the scores.
+        p_targets: prior of a target trial, one for each minDCF.
+    """
+
+    scoring: Literal["cosine"] = "cosine"
+    crop: Literal["full utterance"] = "full utterance"
+    enrolment: Literal["one utterance"] = "one utterance"
+    mean_subtraction: Literal["none"] = "none"
+    normalisation: Literal["none"] = "none"
+    p_targets: tuple[_Prior, ...] = Field(default=(0.01, 0.05), min_length=1)
+
+
+class Model(Config):
+    """What made the embeddings.
+
+    Attributes:
+        name: what to call the system in a table.
+        sha256: of its weights, empty where there is no file.
+    """
+
+    name: str = "unnamed"
+    sha256: str = ""
+
+
+class TrialCounts(Config):
+    """The size of a trial list."""
+
+    trials: int
+    targets: int
+    nontargets: int
+    utterances: int
+    speakers: int
+
+
+class Measure(Config):
+    """A figure with the threshold that gives it (scores >= threshold are accepted) and its interval."""
+
+    value: float
+    threshold: float
+    low: float
+    high: float
+    definition: str
+
+
+class DetectionCost(Measure):
+    """A normalised minimum cost and the application it speaks for."""
+
+    p_target: _Prior
+    c_miss: float = 1.0
+    c_fa: float = 1.0
+
+
+class Resampling(Config):
+    """How the intervals were made.
+
+    Attributes:
+        method: of the interval's ends.
+        unit: what is drawn with replacement.
+        level: of the interval.
+        speakers_from: where the speakers of the utterances are known from.
+        replicates: used.
+        discarded: replicates that lacked a class.
+        seed: of the draws.
+    """
+
+    method: str = "bias-corrected percentile bootstrap"
+    unit: str = "speaker"
+    level: float = 0.95
+    speakers_from: Literal["corpus", "target trials"]
+    replicates: int
+    discarded: int
+    seed: int
+
+
+class TrialScores:
+    """The scores of one list, shape (trials,); ``target`` is true where both sides are one speaker."""
+
+    def __init__(self, scores: NDArray[np.floating[Any]], target: NDArray[np.bool_]) -> None:
+        self.scores = scores
+        self.target = target
+
+    @property
+    def of_targets(self) -> NDArray[np.floating[Any]]:
+        """Scores of the target trials."""
+        return self.scores[self.target]
+
+    @property
+    def of_nontargets(self) -> NDArray[np.floating[Any]]:
+        """Scores of the non-target trials."""
+        return self.scores[~self.target]
+
+    def write(self, path: str | Path) -> None:
+        """Write the arrays ``scores`` and ``target``, in the order of the list, as ``.npz``, atomically."""
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, scores=self.scores, target=self.target)
+
+    @classmethod
+    def read(cls, path: str | Path) -> TrialScores:
+        """Read what ``write`` wrote.
+
+        Raises:
+            VoxangleError: the file is missing or not of that form.
+        """
+        try:
+            with np.load(path) as arrays:
+                return cls(arrays["scores"], arrays["target"])
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise VoxangleError(f"{path}: not a file of trial scores ({error})") from error
+
+
+class Result(Config):
+    """Error rates of one system on one trial list, and the whole protocol.
+
+    Attributes:
+        name: of the trial list.
+        trials_sha256: of the list's lines ``1 KEY KEY`` / ``0 KEY KEY``, each ended by a newline.
+        counts: the list's size.
+        protocol: how trials became scores, and scores figures.
+        eer: equal error rate, in [0, 1].
+        min_dcf: normalised minimum costs, one for each prior of the protocol.
+        intervals: how the intervals were made.
+        model: what made the embeddings.
+        notes: what must be said wherever a figure is shown.
+        voxangle: version.
+        command: that made the result.
+        machine: where it ran.
+        date: when, UTC, ISO 8601.
+        scores: of the trials; kept for plots, not part of the JSON, ``None`` in a result that was read.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    name: str
+    trials_sha256: str
+    counts: TrialCounts
+    protocol: Protocol
+    eer: Measure
+    min_dcf: tuple[DetectionCost, ...]
+    intervals: Resampling
+    model: Model
+    notes: tuple[str, ...]
+    voxangle: str
+    command: str
+    machine: Machine
+    date: str
+    scores: TrialScores | None = Field(default=None, exclude=True, repr=False)
+
+    def write_json(self, path: str | Path) -> None:
+        """Write the result as JSON, atomically."""
+        with atomic_write(path) as temporary:
+            temporary.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: str | Path) -> Result:
+        """Read a result that ``write_json`` wrote.
+
+        Raises:
+            VoxangleError: the file is missing or not such a result.
+        """
+        try:
+            return cls.model_validate_json(Path(path).read_bytes())
+        except FileNotFoundError as error:
+            raise VoxangleError(f"{path}: no such result") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise VoxangleError(f"{path}: not a voxangle result: {where}: {first['msg']}") from error

@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from voxangle import __version__
+from voxangle.data import Trials
+from voxangle.errors import TrialError, VoxangleError
+from voxangle.metrics import eer, min_dcf
+from voxangle.scoring import (
+    Model,
+    Protocol,
+    Result,
+    TrialScores,
+    compare,
+    cosine_scores,
+    evaluate,
+    trials_sha256,
+)
+
+SPEAKERS = {f"s{s}/{u}": f"s{s}" for s in range(12) for u in range(4)}
+
+
+def voices(noise: float, seed: int = 0) -> dict[str, NDArray[np.float32]]:
+    """Embeddings scattered around one point a speaker."""
+    generator = np.random.default_rng(seed)
+    centres = {speaker: generator.normal(size=16) for speaker in sorted(set(SPEAKERS.values()))}
+    return {
+        key: (centres[speaker] + generator.normal(0, noise, 16)).astype(np.float32)
+        for key, speaker in SPEAKERS.items()
+    }
+
+
+def all_trials(name: str = "all") -> Trials:
+    keys = list(SPEAKERS)
+    return Trials.of(
+        name,
+        [(SPEAKERS[a] == SPEAKERS[b], a, b) for i, a in enumerate(keys) for b in keys[i + 1 :]],
+    )
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    return evaluate(
+        voices(1.0),
+        all_trials(),
+        speakers=SPEAKERS,
+        model=Model(name="toy", sha256="ab" * 32),
+        replicates=100,
+        notes=["Toy voices."],
+        command="voxangle evaluate toy",
+    )
+
+
+def test_the_figures_are_those_of_the_scores(result: Result) -> None:
+    trials, embeddings = all_trials(), voices(1.0)
+    scores = cosine_scores(np.stack([embeddings[key] for key in trials.utterances]), trials)
+    target, nontarget = scores[trials.target], scores[~trials.target]
+    assert (result.eer.value, result.eer.threshold) == (
+        eer(target, nontarget).rate,
+        eer(target, nontarget).threshold,
+    )
+    assert [(cost.p_target, cost.value) for cost in result.min_dcf] == [
+        (p, min_dcf(target, nontarget, p_target=p).rate) for p in (0.01, 0.05)
+    ]
+    assert result.eer.low <= result.eer.value <= result.eer.high
+    assert 0 < result.eer.value < 0.5
+    assert result.scores is not None
+    np.testing.assert_array_equal(result.scores.of_targets, target)
+    np.testing.assert_array_equal(result.scores.of_nontargets, nontarget)
+
+
+def test_the_result_carries_its_protocol(result: Result) -> None:
+    assert result.counts.model_dump() == {
+        "trials": 1128,
+        "targets": 72,
+        "nontargets": 1056,
+        "utterances": 48,
+        "speakers": 12,
+    }
+    assert result.protocol.scoring == "cosine"
+    assert result.protocol.crop == "full utterance"
+    assert result.protocol.mean_subtraction == "none"
+    assert "ties" in result.eer.definition or "tied" in result.eer.definition
+    assert (result.intervals.unit, result.intervals.level, result.intervals.seed) == ("speaker", 0.95, 0)
+    assert result.intervals.replicates + result.intervals.discarded == 100
+    assert result.intervals.speakers_from == "corpus"
+    assert (result.model.name, result.model.sha256) == ("toy", "ab" * 32)
+    assert result.voxangle == __version__
+    assert result.command == "voxangle evaluate toy"
+    assert result.machine.cores == os.cpu_count()
+    assert result.notes[0] == "Toy voices."
+    assert any("Only 12 speakers" in note for note in result.notes)
+
+
+def test_the_checksum_is_that_of_the_written_list(tmp_path: Path, result: Result) -> None:
+    trials = all_trials()
+    trials.write(tmp_path / "all.txt")
+    assert result.trials_sha256 == hashlib.sha256((tmp_path / "all.txt").read_bytes()).hexdigest()
+    assert trials_sha256(all_trials("another name")) == result.trials_sha256
+    flipped = Trials("all", trials.utterances, trials.enrol, trials.test, ~trials.target)
+    assert trials_sha256(flipped) != result.trials_sha256
+
+
+def test_a_result_survives_being_written_and_read(tmp_path: Path, result: Result) -> None:
+    result.write_json(tmp_path / "result.json")
+    read = Result.read(tmp_path / "result.json")
+    assert read.model_dump() == result.model_dump()
+    assert read.scores is None
+    assert "scores" not in json.loads((tmp_path / "result.json").read_text())
+
+
+def test_scores_survive_being_written_and_read(tmp_path: Path, result: Result) -> None:
+    assert result.scores is not None
+    result.scores.write(tmp_path / "scores.npz")
+    read = TrialScores.read(tmp_path / "scores.npz")
+    np.testing.assert_array_equal(read.scores, result.scores.scores)
+    np.testing.assert_array_equal(read.target, result.scores.target)
+
+
+def test_files_that_are_not_results_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(VoxangleError, match=r"none\.json: no such result"):
+        Result.read(tmp_path / "none.json")
+    (tmp_path / "other.json").write_text('{"name": "x"}')
+    with pytest.raises(VoxangleError, match=r"other\.json: not a voxangle result: trials_sha256"):
+        Result.read(tmp_path / "other.json")
+    with pytest.raises(VoxangleError, match=r"other\.json: not a file of trial scores"):
+        TrialScores.read(tmp_path / "other.json")
+
+
+def test_embeddings_may_be_keys_and_a_matrix_with_more_than_the_list_names(result: Result) -> None:
+    embeddings = voices(1.0)
+    keys = ["unused", *reversed(embeddings)]
+    matrix = np.stack([np.ones(16, dtype=np.float32), *(embeddings[key] for key in keys[1:])])
+    again = evaluate((keys, matrix), all_trials(), speakers=SPEAKERS, replicates=10)
+    assert again.eer.value == result.eer.value
+
+
+def test_a_bare_list_tells_its_speakers_and_says_so(result: Result) -> None:
+    bare = evaluate(voices(1.0), all_trials(), replicates=100)
+    assert bare.counts.speakers == 12
+    assert bare.intervals.speakers_from == "target trials"
+    assert any("target trials join" in note for note in bare.notes)
+    assert (bare.eer.low, bare.eer.high) == (result.eer.low, result.eer.high)
+
+
+def test_priors_are_the_protocols() -> None:
+    protocol = Protocol(p_targets=(0.2,))
+    result = evaluate(voices(1.0), all_trials(), protocol=protocol, replicates=10)
+    assert [cost.p_target for cost in result.min_dcf] == [0.2]
+
+
+def test_perfect_scores_come_with_a_caution() -> None:
+    result = evaluate(voices(0.01), all_trials(), replicates=10)
+    assert (result.eer.value, result.eer.low, result.eer.high) == (0, 0, 0)
+    assert any("No error was seen" in note for note in result.notes)
+
+
+def test_two_systems_are_compared_on_one_list() -> None:
+    trials = all_trials()
+    good, bad = (evaluate(voices(noise), trials, speakers=SPEAKERS, replicates=10) for noise in (0.8, 2.0))
+    difference = compare(good, bad, trials, speakers=SPEAKERS, replicates=100)
+    assert difference.eer == pytest.approx(good.eer.value - bad.eer.value)
+    assert difference.eer_interval.high < 0
+    assert difference.speakers == 12
+
+
+def test_results_of_other_lists_or_without_scores_are_not_compared(tmp_path: Path, result: Result) -> None:
+    keys = list(SPEAKERS)
+    other = Trials.of("other", [(True, keys[0], keys[1]), (False, keys[0], keys[5])])
+    with pytest.raises(TrialError, match="toy: measured on another list than 'other'"):
+        compare(result, result, other)
+    result.write_json(tmp_path / "r.json")
+    with pytest.raises(TrialError, match="has no scores; evaluate again"):
+        compare(Result.read(tmp_path / "r.json"), result, all_trials())
+    rival = evaluate(voices(1.0), all_trials(), protocol=Protocol(p_targets=(0.5,)), replicates=10)
+    with pytest.raises(TrialError, match="differ in protocol"):
+        compare(result, rival, all_trials())
+
+
+def test_an_utterance_without_embedding_is_named_and_counted() -> None:
+    embeddings = voices(1.0)
+    del embeddings["s3/1"], embeddings["s3/2"]
+    with pytest.raises(TrialError, match=r"all: no embedding of 's3/1' \(2 of the 48 utterances"):
+        evaluate(embeddings, all_trials())
+
+
+def test_an_utterance_without_speaker_is_named() -> None:
+    some = {key: speaker for key, speaker in SPEAKERS.items() if key != "s0/2"}
+    with pytest.raises(TrialError, match=r"all: no speaker of 's0/2' \(1 of"):
+        evaluate(voices(1.0), all_trials(), speakers=some)
+
+
+@pytest.mark.parametrize(("target", "missing"), [(True, "non-target"), (False, "target")])
+def test_a_list_of_one_class_names_the_missing_one(target: bool, missing: str) -> None:
+    trials = Trials.of("half", [(target, "s0/0", "s0/1")])
+    with pytest.raises(TrialError, match=f"half: the list has no {missing} trials"):
+        evaluate(voices(1.0), trials)
+
+
+def test_a_label_that_contradicts_the_speakers_is_named() -> None:
+    rows = [(True, "s0/0", "s0/1"), (False, "s0/0", "s1/0"), (True, "s0/2", "s1/1")]
+    message = "wrong, trial 3: 's0/2' and 's1/1' are a target trial, but of two speakers by the corpus"
+    with pytest.raises(TrialError, match=message):
+        evaluate(voices(1.0), Trials.of("wrong", rows), speakers=SPEAKERS)
+    chained = [(True, "s0/0", "s0/1"), (True, "s0/1", "s0/2"), (False, "s0/0", "s0/2")]
+    with pytest.raises(TrialError, match=r"trial 3: .* non-target trial, but of one speaker by the target"):
+        evaluate(voices(1.0), Trials.of("wrong", chained))
+
+
+@pytest.mark.corpus
+def test_the_shared_lists_agree_with_their_speakers(shared_corpora: Path) -> None:
+    with (shared_corpora / "utterances.csv").open(encoding="utf-8") as file:
+        speakers = {row["path"]: f"{row['corpus']}/{row['speaker']}" for row in csv.DictReader(file)}
+    generator = np.random.default_rng(0)
+    for path in sorted((shared_corpora / "trials").glob("*.txt")):
+        trials = Trials.read(path)
+        embeddings = {key: generator.normal(size=4) for key in trials.utterances}
+        known = evaluate(embeddings, trials, speakers=speakers, replicates=5)
+        bare = evaluate(embeddings, trials, replicates=5)
+        # Lists that sample few target trials split a person into several groups.
+        assert known.counts.speakers <= bare.counts.speakers
+        assert known.eer.value == bare.eer.value
+        assert known.eer.value == pytest.approx(0.5, abs=0.1)
