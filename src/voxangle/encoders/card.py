@@ -1,0 +1,72 @@
+"""What a model says about itself."""
+
+from __future__ import annotations
+
+from pydantic import Field, JsonValue, model_validator
+
+from voxangle import __version__
+from voxangle.config import Config
+from voxangle.encoders.registry import EncoderConfig
+from voxangle.features import FilterbankConfig
+
+__all__ = ["ModelCard", "Threshold", "TrainingSummary"]
+
+
+class Threshold(Config):
+    """The score from which two recordings count as one voice, and where it comes from.
+
+    Attributes:
+        value: the cosine score at the threshold.
+        source: what it was set on, for a person to read.
+        false_acceptance: share of non-target trials at or above it there, from 0 to 1.
+        false_rejection: share of target trials below it there, from 0 to 1.
+    """
+
+    value: float
+    source: str = Field(min_length=1)
+    false_acceptance: float | None = Field(default=None, ge=0.0, le=1.0)
+    false_rejection: float | None = Field(default=None, ge=0.0, le=1.0)
+
+
+class TrainingSummary(Config):
+    """How a model was trained.
+
+    Attributes:
+        recipe: the effective recipe, as plain data: its name, corpus, seed and all settings.
+        steps: optimiser steps taken.
+        speakers: speakers it learned from.
+        recordings: recordings it learned from.
+    """
+
+    recipe: dict[str, JsonValue]
+    steps: int = Field(ge=0)
+    speakers: int = Field(ge=1)
+    recordings: int = Field(ge=1)
+
+
+class ModelCard(Config):
+    """Everything needed to build a model again and to use it well, but its weights.
+
+    Attributes:
+        name: what people call it.
+        encoder: the encoder's settings; ``architecture`` names it in ``ENCODERS``.
+        features: the filterbank's settings.
+        threshold: the threshold it decides at; None if none was set.
+        training: how it was trained; None if unknown.
+        voxangle: the version of voxangle that made it.
+    """
+
+    name: str
+    encoder: EncoderConfig
+    features: FilterbankConfig = FilterbankConfig()
+    threshold: Threshold | None = None
+    training: TrainingSummary | None = None
+    voxangle: str = __version__
+
+    @model_validator(mode="after")
+    def _features_fit(self) -> ModelCard:
+        if self.encoder.bins != self.features.bins:
+            raise ValueError(
+                f"the encoder reads {self.encoder.bins} bins a frame, the filterbank makes {self.features.bins}"
+            )
+        return self

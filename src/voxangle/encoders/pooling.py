@@ -1,0 +1,94 @@
+"""From frames to one vector a recording: statistics over time that padding does not touch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["AttentiveStatistics", "mean_over_time", "weighted_statistics"]
+
+VARIANCE_FLOOR = 1e-5  # keeps the gradient of the square root finite where a channel does not vary
+
+
+def mean_over_time(x: Tensor, padding: Tensor | None = None) -> Tensor:
+    """Mean over the real frames, in float32 at least.
+
+    Args:
+        x: (B, C, T).
+        padding: (B, 1, T) booleans, True beyond a row's frames; None if none is padded.
+
+    Returns:
+        (B, C).
+    """
+    x = _wide(x)
+    if padding is None:
+        return x.mean(dim=-1)
+    return x.masked_fill(padding, 0.0).sum(dim=-1) / (~padding).sum(dim=-1)
+
+
+def weighted_statistics(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted mean and standard deviation over time, in float32 at least.
+
+    The variance is summed from centred values: the difference of two large sums would lose small variances.
+
+    Args:
+        x: (B, C, T).
+        weights: (B, C, T) or (B, 1, T), non-negative, summing to 1 over time; zero at padding.
+
+    Returns:
+        mean and standard deviation, (B, C) each; the variance is at least 1e-5, with a finite gradient.
+    """
+    x = _wide(x)
+    mean = (weights * x).sum(dim=-1)
+    centred = x - mean.unsqueeze(-1)
+    variance = (weights * centred * centred).sum(dim=-1)
+    return mean, variance.clamp(min=VARIANCE_FLOOR).sqrt()
+
+
+class AttentiveStatistics(nn.Module):
+    """Channel- and context-dependent statistics pooling (ECAPA-TDNN, arXiv 2005.07143, section 3.1).
+
+    Every channel has its own attention over the frames (equations 1 to 4), which sees the frame together with
+    the mean and standard deviation of the whole recording. The product of W with that concatenation is computed
+    in two parts, so that the context is never copied to every frame.
+
+    Args:
+        channels: C, of the frames.
+        bottleneck: units of the attention's hidden layer.
+    """
+
+    def __init__(self, channels: int, bottleneck: int = 128) -> None:
+        super().__init__()
+        self.dimension = 2 * channels
+        self.frame = nn.Conv1d(channels, bottleneck, kernel_size=1)
+        self.context = nn.Linear(2 * channels, bottleneck, bias=False)
+        self.score = nn.Conv1d(bottleneck, channels, kernel_size=1)
+
+    def forward(self, x: Tensor, padding: Tensor | None = None) -> Tensor:
+        """Weighted mean and standard deviation of every channel.
+
+        Args:
+            x: (B, C, T) frames.
+            padding: (B, 1, T) booleans, True beyond a row's frames; None if none is padded.
+
+        Returns:
+            (B, 2 C), means first, in float32 at least.
+        """
+        context = torch.cat(_plain_statistics(x, padding), dim=1)
+        hidden = torch.tanh(self.frame(x) + self.context(context).unsqueeze(-1))
+        scores = _wide(self.score(hidden))
+        if padding is not None:
+            scores = scores.masked_fill(padding, -torch.inf)
+        return torch.cat(weighted_statistics(x, scores.softmax(dim=-1)), dim=1)
+
+
+def _plain_statistics(x: Tensor, padding: Tensor | None) -> tuple[Tensor, Tensor]:
+    if padding is not None:
+        real = ~padding
+        return weighted_statistics(x, real / real.sum(dim=-1, keepdim=True))
+    variance, mean = torch.var_mean(_wide(x), dim=-1, correction=0)
+    return mean, variance.clamp(min=VARIANCE_FLOOR).sqrt()
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))

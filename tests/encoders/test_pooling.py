@@ -1,0 +1,79 @@
+"""Statistics over time, against plain loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from voxangle.encoders.pooling import AttentiveStatistics, mean_over_time, weighted_statistics
+
+
+def padding_of(lengths: list[int], total: int) -> torch.Tensor:
+    return torch.tensor([[[t >= length for t in range(total)]] for length in lengths])
+
+
+def test_the_mean_counts_only_real_frames() -> None:
+    x = torch.randn(3, 4, 9)
+    lengths = [9, 5, 1]
+    means = mean_over_time(x, padding_of(lengths, 9))
+    for row, length in enumerate(lengths):
+        np.testing.assert_allclose(means[row], x[row, :, :length].numpy().mean(axis=1), atol=1e-6)
+
+
+def test_weighted_statistics_are_numpys() -> None:
+    x, weights = torch.randn(2, 3, 7, dtype=torch.float64), torch.rand(2, 3, 7, dtype=torch.float64)
+    weights /= weights.sum(dim=-1, keepdim=True)
+    mean, deviation = weighted_statistics(x, weights)
+    for row in range(2):
+        for channel in range(3):
+            values, w = x[row, channel].numpy(), weights[row, channel].numpy()
+            expected = np.average(values, weights=w)
+            assert mean[row, channel] == pytest.approx(expected)
+            assert deviation[row, channel] == pytest.approx(
+                np.sqrt(np.average((values - expected) ** 2, weights=w))
+            )
+
+
+def test_a_small_deviation_on_a_large_mean_survives_float32() -> None:
+    x = 300.0 + 0.05 * torch.randn(1, 1, 400, generator=torch.Generator().manual_seed(0))
+    _, deviation = weighted_statistics(x, torch.full((1, 1, 400), 1 / 400))
+    assert deviation.item() == pytest.approx(x.double().std(correction=0).item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_constant_channels_have_finite_gradients(padded: bool) -> None:
+    pooling = AttentiveStatistics(4)
+    x = torch.ones(2, 4, 6, requires_grad=True)
+    pooling(x, padding_of([6, 1], 6) if padded else None).sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in pooling.parameters())
+
+
+def test_pooling_is_the_attention_of_the_paper() -> None:
+    """Equations 1 to 4 for one recording, in loops, with W applied to the concatenation [h_t, mean, deviation]."""
+    torch.manual_seed(0)
+    pooling = AttentiveStatistics(3, bottleneck=5).double()
+    h = torch.randn(1, 3, 8, dtype=torch.float64)
+    W = torch.cat([pooling.frame.weight[:, :, 0], pooling.context.weight], dim=1).detach().numpy()
+    b = pooling.frame.bias.detach().numpy()  # type: ignore[union-attr]
+    V, k = pooling.score.weight[:, :, 0].detach().numpy(), pooling.score.bias.detach().numpy()  # type: ignore[union-attr]
+    frames = h[0].numpy().T
+    context = np.concatenate([frames.mean(axis=0), frames.std(axis=0)])
+    scores = np.stack([V @ np.tanh(W @ np.concatenate([frame, context]) + b) + k for frame in frames])
+    attention = np.exp(scores) / np.exp(scores).sum(axis=0)
+    mean = (attention * frames).sum(axis=0)
+    deviation = np.sqrt((attention * frames**2).sum(axis=0) - mean**2)
+    np.testing.assert_allclose(pooling(h)[0].detach(), np.concatenate([mean, deviation]), atol=1e-10)
+
+
+def test_what_stands_in_the_padding_is_not_heard() -> None:
+    torch.manual_seed(0)
+    pooling = AttentiveStatistics(4)
+    x = torch.randn(2, 4, 10)
+    padding = padding_of([10, 6], 10)
+    pooled = pooling(x, padding)
+    torch.testing.assert_close(pooled, pooling(x.masked_fill(padding, 1e3), padding))
+    torch.testing.assert_close(pooled[1:], pooling(x[1:, :, :6]))
+    torch.testing.assert_close(pooled[:1], pooling(x[:1]))
