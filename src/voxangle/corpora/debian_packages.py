@@ -62,7 +62,8 @@ def fetch_packages(
 def _fetch(names: list[str], folder: Path, on_progress: OnProgress | None) -> None:
     archives, lists = folder / ".archives", folder / ".lists"
     apt = _Apt(lists)
-    sizes = apt.sizes(names)
+    archives.mkdir(exist_ok=True)
+    sizes = apt.sizes(names, archives)
     total, done = sum(sizes.values()), 0
     for name in names:
         archive = apt.download(name, archives / name, _watch(name, archives / name, done, total, on_progress))
@@ -83,9 +84,9 @@ class _Apt:
         self._options = ["-q", "-o", "Acquire::Retries=2", "-o", "Acquire::http::Timeout=30"]
         self._updated = False
 
-    def sizes(self, names: list[str]) -> dict[str, int]:
-        """The size of each package's archive, in bytes."""
-        output = self._run("download", "--print-uris", *names, folder=None)
+    def sizes(self, names: list[str], folder: Path) -> dict[str, int]:
+        """The size of each package's archive, in bytes; ``folder`` is one without archives, which apt would skip."""
+        output = self._run("download", "--print-uris", *names, folder=folder)
         # A line: 'URL' NAME_VERSION_ARCHITECTURE.deb BYTES CHECKSUM
         rows = [line.split() for line in output.splitlines() if line.startswith("'")]
         return {row[1].partition("_")[0]: int(row[2]) for row in rows}
@@ -96,7 +97,7 @@ class _Apt:
         self._run("download", name, folder=folder, watch=watch)
         return next(folder.glob(f"{name}_*.deb"))
 
-    def _run(self, *arguments: str, folder: Path | None, watch: Callable[[], None] | None = None) -> str:
+    def _run(self, *arguments: str, folder: Path, watch: Callable[[], None] | None = None) -> str:
         status, output = _run(["apt-get", *self._options, *arguments], folder, watch)
         if status and not self._updated:
             output = self._update() + output

@@ -1,0 +1,72 @@
+"""The corpora that voxangle knows by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from voxangle.corpora import debian_voices, mini_librispeech
+from voxangle.corpora.corpus import Corpus
+from voxangle.corpora.download import OnProgress
+from voxangle.errors import CorpusError, nearest
+from voxangle.storage import cache_folder
+
+__all__ = ["CORPORA", "CorpusReader", "corpus_folder", "corpus_reader"]
+
+
+@dataclass(frozen=True)
+class CorpusReader:
+    """One kind of corpus.
+
+    Attributes:
+        name: what recipes and the command line call it.
+        summary: one line on what it is.
+        licence: its licence, or whose it is.
+        read: the corpus from its folder or file, without network.
+        get: fetches it into a folder, where it can be fetched; told a callback for progress (what, bytes done,
+            bytes in all).
+    """
+
+    name: str
+    summary: str
+    licence: str
+    read: Callable[[Path], Corpus]
+    get: Callable[[Path, OnProgress | None], None] | None = None
+
+
+CORPORA: dict[str, CorpusReader] = {
+    reader.name: reader
+    for reader in (
+        CorpusReader(
+            debian_voices.NAME,
+            "20 voices, 13 languages, prompts and stories; Debian packages by apt-get, 320 MB",
+            "CC BY-SA 3.0, CC BY 3.0, GPL-2, BSD (by package)",
+            debian_voices.read,
+            debian_voices.get,
+        ),
+        CorpusReader(
+            mini_librispeech.NAME,
+            "read English, 7 h; OpenSLR 31 by download, 460 MB",
+            "CC BY 4.0",
+            mini_librispeech.read,
+            mini_librispeech.get,
+        ),
+    )
+}
+
+
+def corpus_reader(name: str) -> CorpusReader:
+    """The corpus of that name.
+
+    Raises:
+        CorpusError: there is none; the message names the nearest.
+    """
+    if name not in CORPORA:
+        raise CorpusError(f"unknown corpus '{name}'{nearest(name, CORPORA)}")
+    return CORPORA[name]
+
+
+def corpus_folder(name: str) -> Path:
+    """Where the corpus of that name is fetched to: ``corpora/NAME`` in the cache."""
+    return cache_folder() / "corpora" / name
