@@ -44,7 +44,9 @@ done
 for name in "${names[@]}"; do
   deb=$(ls "$ARCHIVE/$name"_*.deb 2>/dev/null) || { echo "E: Unable to locate package $name" >&2; exit 100; }
   if [[ " $* " == *" --print-uris "* ]]; then
-    [[ -e "$(basename "$deb")" ]] || echo "'http://deb.debian.org/$name' $(basename "$deb") $(stat -c %s "$deb") SHA256:0"; continue
+    [[ -e "$(basename "$deb")" ]] && continue  # as apt-get does
+    echo "'http://deb.debian.org/$name' $(basename "$deb") $(stat -c %s "$deb") SHA256:0"
+    continue
   fi
   [[ -e "$ARCHIVE/full" ]] && { echo "E: Write error - write (28: No space left on device)" >&2; exit 100; }
   cp "$deb" .; sleep "${DOWNLOAD_TAKES:-0}"
