@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from voxangle.errors import VoxangleError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from voxangle.data import Trials
+    from voxangle.encoders import Embedder
 
 # Two spinning OpenMP threads collapse beside another busy process; libgomp reads these when torch loads it.
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
@@ -93,10 +96,15 @@ def corpora_get(
     root: Annotated[Path | None, typer.Option(help="Where to put it; the cache by default.")] = None,
 ) -> None:
     """Download a corpus; a broken download goes on where it stopped."""
-    from voxangle.corpora import corpus_folder, get_corpus
+    from voxangle.console import downloading
+    from voxangle.corpora import corpus_folder, corpus_reader
+    from voxangle.errors import CorpusError
 
-    target = root or corpus_folder(name)
-    get_corpus(name, target, _console())
+    reader, target = corpus_reader(name), root or corpus_folder(name)
+    if reader.get is None:
+        raise CorpusError(f"'{name}' reads what you have: nothing is to be got; give its place with --root")
+    with downloading(_console()) as on_progress:
+        reader.get(target, on_progress)
     typer.echo(f"{name} is in {target}")
 
 
@@ -107,9 +115,9 @@ def corpora_prepare(
     split: Annotated[str | None, typer.Option(help="One split only.")] = None,
 ) -> None:
     """Decode a corpus once into the cache that training reads; say what was left out and why."""
+    from voxangle.console import counting
     from voxangle.corpora import corpus_folder, corpus_reader
     from voxangle.corpora.prepared import prepare_split
-    from voxangle.training.progress import counting
 
     console = _console()
     corpus = corpus_reader(name).read(root or corpus_folder(name))
@@ -156,3 +164,233 @@ def train(
         raise typer.Exit(130) from None
     if int(os.environ.get("RANK", "0")) == 0:
         typer.echo(f"the model is in {model}")
+
+
+@app.command()
+def evaluate(
+    model: Model = None,
+    trials: Annotated[
+        list[Path] | None,
+        typer.Option("--trials", "-t", help="A trial list, `1|0 KEY KEY` a line (repeatable)."),
+    ] = None,
+    corpus: Annotated[str | None, typer.Option(help="A corpus whose own trial lists to use.")] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="What the list's paths are relative to, or where the corpus lies.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="The corpus's split that the lists are about.")] = "eval",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="For JSON and plots; `evaluation` in the model's folder."),
+    ] = None,
+    replicates: Annotated[int, typer.Option(min=100, help="Bootstrap replicates of the intervals.")] = 1000,
+) -> None:
+    """Error rates of a model on trial lists, with 95 % intervals over speakers."""
+    from voxangle.reporting import plot_det, plot_scores, results_table
+    from voxangle.scoring.system import evaluate_lists, model_of
+
+    console = _console()
+    embedder, folder = _load(model)
+    embeddings, lists, speakers, notes = _material(embedder, trials, corpus, root, split, console)
+    results = evaluate_lists(
+        embeddings,
+        lists,
+        model=model_of(embedder, folder),
+        speakers=speakers,
+        notes=notes,
+        replicates=replicates,
+    )
+    target = out or folder / "evaluation"
+    for result in results:
+        result.write_json(target / f"{result.name}.json")
+        plot_scores(result, target / f"{result.name}-scores.png")
+    plot_det(results, target / "det.png")
+    console.print(results_table(results))
+    typer.echo(f"results and plots are in {target}")
+
+
+@app.command()
+def embed(
+    paths: Annotated[list[Path] | None, typer.Argument(help="Recordings, or folders of them.")] = None,
+    model: Model = None,
+    list_file: Annotated[
+        Path | None, typer.Option("--list", help="A file with a path a line; its text becomes the key.")
+    ] = None,
+    root: Annotated[Path, typer.Option(help="What the list's paths are relative to.")] = Path(),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .npz to write.")] = Path("embeddings.npz"),
+) -> None:
+    """One embedding a recording, in an .npz by key: the list's line, or the path as given."""
+    from voxangle.console import counting
+    from voxangle.encoders.archive import write_embeddings
+    from voxangle.errors import CorpusError
+
+    if bool(paths) == bool(list_file):
+        raise VoxangleError("give recordings or folders, or a --list of them")
+    files = _listed(list_file, root) if list_file else _found(paths or [])
+    embedder, _ = _load(model)
+    left_out = []
+    with counting(_console(), "embedding") as on_progress:
+        embedded = embedder.embed_files(
+            list(files.values()), on_progress=on_progress, on_error=left_out.append
+        )
+    for error in left_out:
+        typer.echo(f"left out: {error}", err=True)
+    if not len(embedded.kept):
+        raise CorpusError(f"none of the {len(files)} recordings can be used; nothing was written")
+    keys = list(files)
+    write_embeddings(out, [keys[row] for row in embedded.kept], embedded.embeddings)
+    typer.echo(
+        f"{len(embedded.kept)} embeddings of {embedder.dimension} dimensions are in {out}"
+        + (f"; {len(left_out)} recordings were left out" if left_out else "")
+    )
+
+
+@app.command()
+def verify(
+    first: Annotated[Path, typer.Argument(help="A recording.")],
+    second: Annotated[Path, typer.Argument(help="Another recording.")],
+    model: Model = None,
+    threshold: Annotated[float | None, typer.Option(help="Decide here instead of at the model's.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Is it the same voice? The score, the decision, and where the threshold comes from."""
+    import numpy as np
+
+    embedder, _ = _load(model)
+    a, b = embedder.embed_files([first, second]).embeddings
+    score = float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+    known = embedder.card.threshold
+    if threshold is not None:
+        limit, source = threshold, "given on the command line"
+    elif known is not None:
+        limit, source = known.value, known.source
+        if known.false_acceptance is not None and known.false_rejection is not None:
+            source += (
+                f": {100 * known.false_acceptance:.1f} % false acceptances, "
+                f"{100 * known.false_rejection:.1f} % false rejections there"
+            )
+    else:
+        limit, source = None, "the model has none; give one with --threshold"
+    same = None if limit is None else score >= limit
+    if as_json:
+        _print_json(
+            {
+                "score": score,
+                "same_voice": same,
+                "threshold": limit,
+                "threshold_source": source,
+                "model": embedder.card.name,
+            }
+        )
+        return
+    decision = {None: "no decision", True: "the same voice", False: "different voices"}[same]
+    console = _console()
+    console.print(f"[bold]{decision}[/bold]", highlight=False)
+    console.print(f"score      {score:.4f} (cosine)", highlight=False)
+    console.print(
+        f"threshold  {'none' if limit is None else f'{limit:.4f}'} ({source})",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(f"model      {embedder.card.name}", highlight=False)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="For runs, results and the page.")] = Path(
+        "runs/demo"
+    ),
+    corpus: Annotated[
+        str,
+        typer.Option(help="debian-voices or mini-librispeech; `auto` takes the first that can be reached."),
+    ] = "auto",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Override the demo's recipe.")] = None,
+) -> None:
+    """From real voices to error rates: the full objective against AAM-softmax alone, on held-out voices."""
+    from voxangle.training.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    from voxangle.demo import run_demo
+
+    page = run_demo(out, corpus, settings or [], _console())
+    typer.echo(f"the report is {page}")
+
+
+def _load(model: Path | None) -> tuple[Embedder, Path]:
+    """The model asked for, and its folder."""
+    from voxangle.encoders import Embedder
+    from voxangle.errors import CheckpointError
+
+    if model is None:
+        runs = sorted(Path("runs").glob("**/model/model.json"))
+        known = ", ".join(str(run.parent.parent) for run in runs)
+        raise CheckpointError(
+            "no model is given: name a run with --model or $VOXANGLE_MODEL "
+            + (f"(here are: {known})" if known else "(`voxangle demo` or `voxangle train RECIPE` makes one)")
+        )
+    return Embedder.load(model), model
+
+
+def _listed(list_file: Path, root: Path) -> dict[str, Path]:
+    from voxangle.errors import CorpusError
+
+    try:
+        lines = [line.strip() for line in list_file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorpusError(f"{list_file}: cannot be read as a list of recordings ({error})") from error
+    files = {line: root / line for line in lines if line}
+    if not files:
+        raise CorpusError(f"{list_file}: the list is empty")
+    return files
+
+
+def _found(paths: list[Path]) -> dict[str, Path]:
+    from voxangle.audio import EXTENSIONS
+    from voxangle.errors import CorpusError
+
+    files: dict[str, Path] = {}
+    for path in paths:
+        if path.is_dir():
+            inside = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in EXTENSIONS]
+            if not inside:
+                raise CorpusError(f"{path}: no recordings in this folder ({', '.join(sorted(EXTENSIONS))})")
+            files.update((str(file), file) for file in inside)
+        else:
+            files[str(path)] = path
+    return files
+
+
+def _material(
+    embedder: Embedder,
+    trials: list[Path] | None,
+    corpus: str | None,
+    root: Path | None,
+    split: str,
+    console: Console,
+) -> tuple[dict[str, Any], list[Trials], dict[str, str] | None, list[str]]:
+    """Embeddings, lists, speakers and notes for an evaluation."""
+    from voxangle.console import counting
+    from voxangle.corpora import corpus_folder, corpus_reader
+    from voxangle.corpora.prepared import prepare_split
+    from voxangle.data import Trials
+    from voxangle.errors import TrialError
+    from voxangle.scoring.system import embed_prepared, embed_trials
+
+    if bool(trials) == bool(corpus):
+        raise TrialError(
+            "give trial lists (--trials LIST --root DIR) or a corpus that has some (--corpus NAME)"
+        )
+    if corpus is None:
+        lists = [Trials.read(path) for path in trials or []]
+        with counting(console, "embedding") as on_progress:
+            return embed_trials(embedder, lists, root or Path(), on_progress), lists, None, []
+    source = corpus_reader(corpus).read(root or corpus_folder(corpus))
+    if not source.trials:
+        raise TrialError(
+            f"corpus '{corpus}' has no trial lists of its own; give some with --trials and --root"
+        )
+    with counting(console, "preparing") as on_progress:
+        prepared = prepare_split(source, split, on_progress=on_progress)
+    with counting(console, "embedding") as on_progress:
+        embeddings = embed_prepared(embedder, prepared, on_progress)
+    speakers = {row.utterance: row.speaker for row in prepared.manifest}
+    return embeddings, list(source.trials.values()), speakers, [source.notes] if source.notes else []

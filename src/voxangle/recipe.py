@@ -5,14 +5,14 @@ from __future__ import annotations
 import typing
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from voxangle.augment import AugmentConfig
 from voxangle.config import Config
-from voxangle.encoders import EncoderConfig
+from voxangle.encoders import ENCODERS, BaseEncoderConfig, EncoderConfig
 from voxangle.errors import RecipeError, nearest
 from voxangle.features import FilterbankConfig
 from voxangle.objectives import ObjectiveConfig
@@ -21,6 +21,7 @@ from voxangle.training.config import LoopConfig, OptimizerConfig, ScheduleConfig
 
 __all__ = ["BatchConfig", "DataConfig", "Recipe"]
 
+_TAGS = {*ENCODERS, "fixed", "mgda"}
 _PATHS = ("data.root", "augment.musan", "augment.rirs", "augment.music")
 
 
@@ -70,6 +71,14 @@ class Recipe(Config):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig
     training: LoopConfig = LoopConfig()
+
+    @model_validator(mode="after")
+    def _features_fit(self) -> Self:
+        if self.encoder.bins != self.features.bins:
+            raise ValueError(
+                f"encoder.bins ({self.encoder.bins}) and features.bins ({self.features.bins}) differ"
+            )
+        return self
 
     @classmethod
     def read(cls, path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -148,7 +157,7 @@ def _set(content: dict[str, Any], override: str) -> None:
 def _explain(error: ValidationError) -> Iterable[str]:
     for problem in error.errors():
         # Tags of unions stand in the location but not in the file.
-        location = [str(part) for part in problem["loc"] if str(part) not in {"mgda", "fixed", "ecapa_tdnn"}]
+        location = [str(part) for part in problem["loc"] if part not in _TAGS]
         key = ".".join(location)
         if problem["type"] == "extra_forbidden":
             yield f"unknown key '{key}'{nearest(location[-1], _keys_beside(location))}"
@@ -157,7 +166,7 @@ def _explain(error: ValidationError) -> Iterable[str]:
         else:
             given = "" if isinstance(problem["input"], dict) else f" (given: {problem['input']!r})"
             message = problem["msg"].removeprefix("Value error, ")
-            yield f"'{key}': {message}{given}"
+            yield f"'{key}': {message}{given}" if key else message
 
 
 def _keys_beside(location: Sequence[str]) -> Iterable[str]:
@@ -174,6 +183,8 @@ def _keys_beside(location: Sequence[str]) -> Iterable[str]:
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if annotation is BaseEncoderConfig:
+        return [architecture.config for architecture in ENCODERS.values()]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in typing.get_args(annotation) for model in _models_in(part)]

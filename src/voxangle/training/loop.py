@@ -17,11 +17,12 @@ from rich.console import Console
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from voxangle import __version__
 from voxangle.augment import Augmenter, build_banks
+from voxangle.console import counting
 from voxangle.data.batches import CropBatch, CropReader, SpeakerSampler
 from voxangle.encoders import build_encoder
-from voxangle.encoders.embedder import Embedder, ModelCard, Threshold
+from voxangle.encoders.card import ModelCard, Threshold, TrainingSummary
+from voxangle.encoders.embedder import Embedder
 from voxangle.errors import CheckpointError, DivergenceError
 from voxangle.features import Filterbank
 from voxangle.metrics import OperatingPoint, eer
@@ -33,7 +34,7 @@ from voxangle.training.checkpoint import CHECKPOINT, Checkpoint
 from voxangle.training.config import OptimizerConfig
 from voxangle.training.distributed import Ranks, agree, gather_embeddings, gather_labels, joined_ranks
 from voxangle.training.material import Material, gather_material
-from voxangle.training.progress import Log, StepRecord, TrainingProgress, counting
+from voxangle.training.progress import Log, StepRecord, TrainingProgress
 from voxangle.training.schedule import contrast_is_on, lr_factor, margin_ramp
 
 __all__ = ["TrainingInterrupted", "train"]
@@ -236,7 +237,6 @@ class _Run:
             return None
         waveforms = [validation.read(row) for row in range(len(validation.samples))]
         embeddings = self._embedder(None).embed(waveforms)
-        self.encoder.train()
         scores = cosine_scores(embeddings, trials)
         return eer(scores[trials.target], scores[~trials.target])
 
@@ -246,23 +246,21 @@ class _Run:
         if point and trials is not None:
             threshold = Threshold(
                 value=point.threshold,
-                source=f"equal error rate ({100 * point.rate:.2f} %) on {len(trials)} validation trials of "
-                f"recipe '{recipe.name}', seed {recipe.seed}",
+                source=f"equal error rate on {len(trials)} validation trials of recipe '{recipe.name}', "
+                f"seed {recipe.seed}",
+                false_acceptance=point.rate,
+                false_rejection=point.rate,
             )
         card = ModelCard(
             name=recipe.name,
-            voxangle=__version__,
             encoder=recipe.encoder,
-            features=recipe.features,
+            filterbank=recipe.features,
             threshold=threshold,
-            training={
-                "recipe": recipe.plain(),
-                "steps": self.step,
-                "speakers": len(self.speakers),
-                "recordings": len(self.material.training.manifest),
-            },
+            training=TrainingSummary(
+                recipe=recipe.name, corpora=(recipe.data.corpus,), steps=self.step, seed=recipe.seed
+            ),
         )
-        return Embedder(self.filterbank, self.encoder, card, device=self.ranks.device)
+        return Embedder(self.filterbank, self.encoder, card)
 
     def _save(self) -> None:
         if not self.ranks.leads:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +24,7 @@ from rich.progress import (
 from voxangle.errors import MissingExtraError
 from voxangle.storage import atomic_write
 
-__all__ = ["Log", "StepRecord", "TrainingProgress", "counting"]
+__all__ = ["Log", "StepRecord", "TrainingProgress"]
 
 
 @dataclass(frozen=True)
@@ -157,23 +156,3 @@ class TrainingProgress(AbstractContextManager["TrainingProgress"]):
     def say(self, text: str) -> None:
         """Print a line above the bar."""
         self._console.print(text, highlight=False)
-
-
-@contextmanager
-def counting(console: Console, what: str) -> Iterator[Any]:
-    """A bar for work that is counted: yields a callback of (done, total)."""
-    with Progress(
-        TextColumn(what),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as live:
-        task = live.add_task(what, total=None)
-
-        def show(done: int, total: int) -> None:
-            live.update(task, completed=done, total=total)
-
-        yield show

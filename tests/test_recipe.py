@@ -1,0 +1,119 @@
+"""A recipe is the whole truth of a run, and says so when it is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from voxangle.errors import RecipeError
+from voxangle.recipe import Recipe
+
+MINIMAL = """
+data: {corpus: folder, root: voices}
+encoder: {architecture: ecapa_tdnn, channels: 64}
+schedule: {steps: 10}
+"""
+
+
+def write(tmp_path: Path, text: str = MINIMAL) -> Path:
+    path = tmp_path / "little.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults_are_filled_in_and_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    recipe = Recipe.read(write(tmp_path))
+    assert recipe.name == "little"
+    assert recipe.data.root == tmp_path / "voices"
+    assert recipe.plain()["optimizer"]["lr"] == recipe.optimizer.lr
+
+
+def test_the_effective_recipe_reads_back_as_itself(tmp_path: Path) -> None:
+    recipe = Recipe.read(write(tmp_path), ["optimizer.lr=0.1", "objective.contrastive=null"])
+    recipe.write(tmp_path / "run" / "recipe.yaml")
+    assert Recipe.read(tmp_path / "run" / "recipe.yaml") == recipe
+
+
+def test_overrides_win_and_reach_any_depth(tmp_path: Path) -> None:
+    recipe = Recipe.read(
+        write(tmp_path),
+        ["optimizer.lr=1e-4", "objective.contrastive.attention.scale=3", "augment.kinds.music=0"],
+    )
+    assert recipe.optimizer.lr == 1e-4
+    assert recipe.objective.contrastive.attention.scale == 3
+    assert recipe.augment.kinds.music == 0
+    assert Recipe.read(write(tmp_path), ["objective.contrastive=null"]).objective.contrastive is None
+
+
+def test_a_path_on_the_command_line_is_relative_to_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert Recipe.read(path, ["data.root=here"]).data.root == tmp_path / "elsewhere" / "here"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("optimiser: {lr: 1}", "unknown key 'optimiser'; did you mean 'optimizer'"),
+        ("optimizer: {learning_rate: 1, lrr: 2}", "unknown key 'optimizer.lrr'; did you mean 'lr'"),
+        ("objective: {contrastive: {temprature: 1}}", "did you mean 'temperature'"),
+        ("objective: {balancing: {kind: mgda, normalizer: l2}}", "did you mean 'normaliser'"),
+        ("objective: {balancing: {kind: average}}", "objective.balancing"),
+        ("objective: {contrastive: {attention: {form: logits}}}", "'logit'"),
+        ("optimizer: {lr: -1}", "'optimizer.lr'"),
+        ("optimizer: {lr: fast}", "fast"),
+        ("batch: {speakers: 1}", "'batch.speakers'"),
+        ("features: {bins: 40}", "encoder.bins (80) and features.bins (40) differ"),
+        ("schedule: null", "'schedule'"),
+    ],
+)
+def test_a_mistake_is_named_with_its_cure(tmp_path: Path, change: str, message: str) -> None:
+    path = write(tmp_path, MINIMAL + change + "\n")
+    with pytest.raises(RecipeError) as caught:
+        Recipe.read(path)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_an_unknown_key_of_the_encoder_and_an_unknown_encoder(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="did you mean 'channels'"):
+        Recipe.read(write(tmp_path, MINIMAL.replace("channels", "chanels")))
+    with pytest.raises(RecipeError, match="ecapa_tdnn"):
+        Recipe.read(write(tmp_path, MINIMAL.replace("ecapa_tdnn", "ecapa")))
+
+
+@pytest.mark.parametrize("override", ["optimizer.lr", "=3", "name.x=3", "optimizer.lr=[1", "optimizr.lr=1"])
+def test_an_override_that_cannot_be_is_refused(tmp_path: Path, override: str) -> None:
+    with pytest.raises(RecipeError, match=r"optimizr|--set"):
+        Recipe.read(write(tmp_path), [override])
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "a: [", "\x00"])
+def test_a_file_that_is_no_recipe_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    with pytest.raises(RecipeError, match=r"little\.yaml"):
+        Recipe.read(write(tmp_path, text))
+
+
+def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no such recipe"):
+        Recipe.read(tmp_path / "none.yaml")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        Recipe.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(__file__).parents[1].glob("recipes/*.yaml")), ids=lambda p: p.stem
+)
+def test_every_recipe_of_the_house_holds(path: Path) -> None:
+    assert Recipe.read(path).name == path.stem
+
+
+def test_the_demo_recipe_holds() -> None:
+    import voxangle
+
+    demo = Path(voxangle.__file__).with_name("demo.yaml")
+    assert Recipe.read(demo).data.corpus == "debian-voices"
