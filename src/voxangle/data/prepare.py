@@ -1,0 +1,357 @@
+"""Audio decoded once, into flat files that random segments read fast.
+
+A prepared folder holds
+
+- ``shard-PLAN-NNNNN.pcm``: the samples of consecutive utterances, 16 kHz mono, 16-bit little-endian;
+- ``shard-PLAN-NNNNN.parquet``: their index (row of the manifest, offset and samples, or why it was left out);
+- ``left_out.csv``: utterance, path and cause of all that was left out;
+- ``manifest.parquet``: the kept utterances with their measured seconds;
+- ``index.parquet``: shard, offset and samples of each row of that manifest, and the plan. Written last: while
+  it is missing the folder is unfinished.
+
+PLAN identifies the manifest, its files' sizes and their times of change, so that the shards of two plans
+never mix.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from voxangle.audio import SAMPLE_RATE, Waveform, load
+from voxangle.data.manifest import Manifest, Utterance
+from voxangle.errors import AudioError, CorpusError, StorageError
+from voxangle.storage import atomic_write
+
+__all__ = ["LeftOut", "Prepared", "prepare"]
+
+Progress: TypeAlias = Callable[[int, int], None]
+
+_FORMAT = 1
+_FULL_SCALE = 32_768
+_SHORTEST = SAMPLE_RATE // 40  # one frame of a filterbank
+_SHARD_SAMPLES = 32 * 2**20  # 64 MB, about half an hour
+_OPEN_SHARDS = 256  # each mapped file holds a descriptor, of which a process has about a thousand
+_DTYPE = np.dtype("<i2")
+_SHARD_INDEX = pa.schema(
+    [("row", pa.int64()), ("offset", pa.int64()), ("samples", pa.int64()), ("cause", pa.string())]
+)
+_INDEX = pa.schema([("shard", pa.int32()), ("offset", pa.int64()), ("samples", pa.int64())])
+_PLAN = b"voxangle.plan"
+_LEFT_OUT_COLUMNS = ("utterance", "path", "cause")
+
+
+class LeftOut(NamedTuple):
+    """An utterance that could not be prepared, its file, and why."""
+
+    utterance: str
+    path: str
+    cause: str
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Prepared audio.
+
+    Attributes:
+        folder: where it lies.
+        manifest: the kept utterances, in the order of the manifest they came from, with measured seconds.
+        samples: shape (utterances,), int64; the length of each at 16 kHz.
+        left_out: the others.
+    """
+
+    folder: Path
+    manifest: Manifest
+    samples: NDArray[np.int64]
+    left_out: tuple[LeftOut, ...]
+    _plan: str
+    _shards: NDArray[np.int32]
+    _offsets: NDArray[np.int64]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Prepared:
+        """Open what ``prepare`` finished.
+
+        Raises:
+            CorpusError: nothing is prepared there, or not to the end.
+        """
+        folder = Path(folder)
+        try:
+            index = pq.read_table(folder / "index.parquet")
+            plan = (index.schema.metadata or {})[_PLAN].decode()
+            with (folder / "left_out.csv").open(encoding="utf-8", newline="") as file:
+                left_out = tuple(LeftOut(*row) for row in list(csv.reader(file))[1:])
+        except (OSError, pa.ArrowInvalid, KeyError) as error:
+            raise CorpusError(
+                f"{folder}: no prepared audio here, or not prepared to the end; prepare the corpus (again)"
+            ) from error
+        return cls(
+            folder,
+            Manifest.read(folder / "manifest.parquet"),
+            index["samples"].to_numpy(),
+            left_out,
+            plan,
+            index["shard"].to_numpy(),
+            index["offset"].to_numpy(),
+        )
+
+    def read(self, row: int, first: int = 0, samples: int | None = None) -> Waveform:
+        """Samples [first, first + samples) of an utterance, to its end where ``samples`` is None.
+
+        Returns:
+            Shape (samples,), float32 in [-1, 1): what was decoded, rounded to 1/32768.
+
+        Raises:
+            IndexError: the utterance has no such samples.
+            CorpusError: the prepared audio is no longer there.
+        """
+        length = int(self.samples[row])
+        last = length if samples is None else first + samples
+        if not 0 <= first <= last <= length:
+            raise IndexError(f"samples [{first}, {last}) are not within the {length} of row {row}")
+        pcm = _mapped(self.folder, self._plan, int(self._shards[row]))
+        offset = int(self._offsets[row])
+        waveform = pcm[offset + first : offset + last].astype(np.float32)
+        waveform *= np.float32(1 / _FULL_SCALE)
+        return waveform
+
+    def where(self, keep: NDArray[np.bool_]) -> Prepared:
+        """The utterances whose entry in ``keep``, shape (utterances,), is true, in their order."""
+        return replace(
+            self,
+            manifest=self.manifest.where(keep),
+            samples=self.samples[keep],
+            _shards=self._shards[keep],
+            _offsets=self._offsets[keep],
+        )
+
+
+def prepare(
+    manifest: Manifest, folder: Path, *, workers: int | None = None, on_progress: Progress | None = None
+) -> Prepared:
+    """Decode every utterance once into ``folder``, or open it where that is done already.
+
+    Samples are rounded to 16 bits (to the nearest; beyond full scale they saturate). A run that was cut off
+    goes on after its last finished shard and ends with the same bytes as one that was not. Where the manifest or a
+    file of it has changed since, everything is prepared anew. Of several processes that prepare one folder, the first
+    does the work while the others wait for it.
+
+    Args:
+        manifest: what to prepare; an utterance with ``seconds`` 0 goes to the end of its file.
+        folder: where to; created where it is missing.
+        workers: decoding threads (the decoders release Python's lock); None for one a processor.
+        on_progress: called with (utterances done, utterances).
+
+    Raises:
+        CorpusError: the corpus is not there, is empty, or has no utterance that could be decoded.
+        MissingExtraError: its files need an extra that is not installed.
+        StorageError: the disk is full, or the folder cannot be written; run again to go on.
+    """
+    folder = Path(folder)
+    if not len(manifest):
+        raise CorpusError(f"the manifest of {manifest.root} is empty: there is nothing to prepare")
+    if not manifest.root.is_dir():
+        raise CorpusError(f"{manifest.root}: no such folder; the corpus has to be there to be prepared")
+    plan = _plan_of(manifest)
+    if _finished(folder, plan):
+        return Prepared.open(folder)
+    with _locked(folder):
+        if not _finished(folder, plan):
+            _remove_others(folder, plan)
+            _decode_shards(manifest, folder, plan, workers or len(os.sched_getaffinity(0)), on_progress)
+            _finish(manifest, folder, plan)
+    return Prepared.open(folder)
+
+
+def _plan_of(manifest: Manifest) -> str:
+    digest = hashlib.sha256(json.dumps([_FORMAT, _SHARD_SAMPLES, str(manifest.root.resolve())]).encode())
+    for column in manifest.table.schema.names:
+        digest.update(json.dumps(manifest.table[column].to_pylist()).encode())
+    for path in dict.fromkeys(manifest.files()):
+        try:
+            status = path.stat()
+            digest.update(f"{status.st_size} {status.st_mtime_ns},".encode())
+        except OSError:
+            digest.update(b"missing,")
+    return digest.hexdigest()[:16]
+
+
+def _finished(folder: Path, plan: str) -> bool:
+    try:
+        metadata = pq.read_schema(folder / "index.parquet").metadata or {}
+    except (OSError, pa.ArrowInvalid):
+        return False
+    return bool(metadata.get(_PLAN) == plan.encode())
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process; waits while another one does."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("a")
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: cannot be written ({error.strerror}); choose another folder"
+        ) from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _remove_others(folder: Path, plan: str) -> None:
+    """Remove what another plan left, and what a killed run had not finished writing."""
+    (folder / "index.parquet").unlink(missing_ok=True)
+    for path in [*folder.glob("shard-*"), *folder.glob(".*.tmp")]:
+        if not path.name.startswith(f"shard-{plan}-"):
+            path.unlink()
+
+
+def _decode_shards(
+    manifest: Manifest, folder: Path, plan: str, workers: int, on_progress: Progress | None
+) -> None:
+    shards = _shard_indices(folder, plan)
+    row = 1 + shards[-1]["row"][-1].as_py() if shards else 0
+    if on_progress is not None:
+        on_progress(row, len(manifest))
+    utterances = list(manifest)
+    files = manifest.files()
+    with _decoded(utterances[row:], files[row:], workers) as stream:
+        shard = len(shards)
+        while row < len(utterances):
+            index: list[tuple[int, int, int, str]] = []
+            offset = 0
+            pcm_path = _pcm_path(folder, plan, shard)
+            with atomic_write(pcm_path) as temporary, temporary.open("wb") as pcm:
+                for decoded in stream:
+                    kept = not isinstance(decoded, str)
+                    samples = len(decoded) if kept else 0
+                    index.append((row, offset, samples, "" if kept else str(decoded)))
+                    if not isinstance(decoded, str):
+                        pcm.write(decoded.data)
+                    offset += samples
+                    row += 1
+                    if on_progress is not None:
+                        on_progress(row, len(utterances))
+                    if offset >= _SHARD_SAMPLES:
+                        break
+            columns = dict(zip(_SHARD_INDEX.names, zip(*index, strict=True), strict=True))
+            _write_table(pa.table(columns, schema=_SHARD_INDEX), pcm_path.with_suffix(".parquet"))
+            shard += 1
+
+
+@contextmanager
+def _decoded(
+    utterances: Sequence[Utterance], files: Sequence[Path], workers: int
+) -> Iterator[Iterator[NDArray[np.int16] | str]]:
+    """The utterances' samples in order, or the cause why one is left out, decoded a little ahead."""
+    pending: deque[Future[NDArray[np.int16] | str]] = deque()
+    rows = iter(zip(utterances, files, strict=True))
+
+    def stream() -> Iterator[NDArray[np.int16] | str]:
+        for utterance, path in rows:
+            pending.append(pool.submit(_decode, utterance, path))
+            if len(pending) > 4 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        try:
+            yield stream()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _decode(utterance: Utterance, path: Path) -> NDArray[np.int16] | str:
+    try:
+        waveform = load(path, start=utterance.start, seconds=utterance.seconds or None)
+    except AudioError as error:
+        return error.cause
+    if len(waveform) < _SHORTEST:
+        return f"lasts {len(waveform) / SAMPLE_RATE:.4f} s; the shortest usable is one frame of 0.025 s"
+    return np.rint(np.clip(waveform * _FULL_SCALE, -_FULL_SCALE, _FULL_SCALE - 1)).astype(_DTYPE)
+
+
+def _shard_indices(folder: Path, plan: str) -> list[pa.Table]:
+    """The indices of the finished shards of a plan, from the first on without a gap."""
+    indices: list[pa.Table] = []
+    while True:
+        pcm = _pcm_path(folder, plan, len(indices))
+        try:
+            index = pq.read_table(pcm.with_suffix(".parquet"))
+            complete = pcm.stat().st_size == _DTYPE.itemsize * sum(index["samples"].to_pylist())
+        except (OSError, pa.ArrowInvalid):
+            return indices
+        if not complete:
+            return indices
+        indices.append(index)
+
+
+def _finish(manifest: Manifest, folder: Path, plan: str) -> None:
+    indices = _shard_indices(folder, plan)
+    table = pa.concat_tables(indices)
+    shards = np.repeat(np.arange(len(indices)), [len(index) for index in indices])
+    kept = np.asarray(table["cause"].to_pylist(), dtype=object) == ""
+    causes = [cause for cause in table["cause"].to_pylist() if cause]
+    left_out = [
+        LeftOut(utterance.utterance, utterance.path, cause)
+        for utterance, cause in zip(manifest.where(~kept), causes, strict=True)
+    ]
+    with (
+        atomic_write(folder / "left_out.csv") as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        csv.writer(file, lineterminator="\n").writerows([_LEFT_OUT_COLUMNS, *left_out])
+    if not kept.any():
+        first = "".join(f"\n  {item.path}: {item.cause}" for item in left_out[:3])
+        raise CorpusError(
+            f"none of the {len(manifest)} utterances of {manifest.root} could be prepared; the first:{first}\n"
+            f"All are listed in {folder / 'left_out.csv'}"
+        )
+    samples = table["samples"].to_numpy()[kept]
+    seconds = samples / SAMPLE_RATE
+    Manifest.of(
+        (replace(u, seconds=float(s)) for u, s in zip(manifest.where(kept), seconds, strict=True)),
+        manifest.root.resolve(),
+    ).write(folder / "manifest.parquet")
+    columns = {"shard": shards[kept], "offset": table["offset"].to_numpy()[kept], "samples": samples}
+    _write_table(pa.table(columns, schema=_INDEX.with_metadata({_PLAN: plan})), folder / "index.parquet")
+
+
+def _write_table(table: pa.Table, path: Path) -> None:
+    with atomic_write(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def _pcm_path(folder: Path, plan: str, shard: int) -> Path:
+    return folder / f"shard-{plan}-{shard:05d}.pcm"
+
+
+@lru_cache(maxsize=_OPEN_SHARDS)
+def _mapped(folder: Path, plan: str, shard: int) -> NDArray[np.int16]:
+    path = _pcm_path(folder, plan, shard)
+    try:
+        # As a plain array: a slice of a memmap costs several times as much.
+        return np.asarray(np.memmap(path, _DTYPE, mode="r"))
+    except OSError as error:
+        raise CorpusError(
+            f"{path}: the prepared audio cannot be read ({error.strerror}); prepare it again"
+        ) from error
