@@ -81,16 +81,19 @@ class ECAPATDNN(Encoder):
             (B, dimension).
         """
         padding = None if frames is None else padding_mask(frames, features.shape[1]).unsqueeze(1)
-        # Every block reads the sum of all outputs before it (section 3.3).
-        x = self.stem(_silence(features.transpose(1, 2), padding))
+        aggregated = self.aggregate(self._frame_layers(features.transpose(1, 2), padding)).relu_()
+        pooled = self.pooled_norm(self.pooling(aggregated, padding))
+        embeddings: Tensor = self.embedding_norm(self.embed(pooled))
+        return embeddings
+
+    def _frame_layers(self, x: Tensor, padding: Tensor | None) -> Tensor:
+        """The outputs of all blocks beside each other; each block reads the sum of all before it (section 3.3)."""
+        x = self.stem(_silence(x, padding))
         outputs: list[Tensor] = []
         for block in self.blocks:
             x = x + outputs[-1] if outputs else x
             outputs.append(block(x, padding))
-        aggregated = self.aggregate(torch.cat(outputs, dim=1)).relu_()
-        pooled = self.pooled_norm(self.pooling(aggregated, padding))
-        embeddings: Tensor = self.embedding_norm(self.embed(pooled))
-        return embeddings
+        return torch.cat(outputs, dim=1)
 
 
 class FrameLayer(nn.Module):

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from voxangle.audio import SAMPLE_RATE, Waveform, load
 from voxangle.encoders.card import ModelCard
 from voxangle.encoders.encoder import Encoder
 from voxangle.encoders.model_folder import read_model, write_model
@@ -22,12 +23,9 @@ from voxangle.features import Filterbank
 
 __all__ = ["MINIMUM_SECONDS", "EmbeddedFiles", "Embedder"]
 
-SAMPLE_RATE = 16_000
 MINIMUM_SECONDS = 0.25  # a shorter recording is refused: hardly a syllable
-BATCH_SECONDS = 120.0  # padded, of one batch
+BATCH_SECONDS = 30.0  # padded, of one batch; a CPU is slower with more, a GPU busy enough
 CHUNK_SECONDS = 600.0  # decoded files gathered before they are embedded, so that batches are of like lengths
-
-Waveform = NDArray[np.float32]
 
 
 class EmbeddedFiles(NamedTuple):
@@ -103,7 +101,7 @@ class Embedder:
         """Embeddings of waveforms, in their order, the same (to 1e-4) however they are batched.
 
         Waveforms of like lengths go together, padded; one longer than ``batch_seconds`` goes alone and whole, so
-        that the longest one bounds the memory (about 1 GB a ten minutes with the ECAPA-TDNN of 512 channels).
+        that the longest one bounds the memory (the ECAPA-TDNN of 512 channels takes 2 GB for ten minutes).
 
         Args:
             waveforms: N arrays (samples,) in [-1, 1] at 16 kHz, 0.25 s or longer each.
@@ -189,7 +187,7 @@ class Embedder:
                 padded = np.zeros((len(rows), lengths[rows].max()), dtype=np.float32)
                 for place, row in enumerate(rows):
                     padded[place, : lengths[row]] = waveforms[row]
-                samples = torch.from_numpy(lengths[rows]).to(self.device)
+                samples = torch.from_numpy(lengths[rows]).to(self.device) if np.ptp(lengths[rows]) else None
                 features, frames = self.filterbank(torch.from_numpy(padded).to(self.device), samples)
                 embeddings[rows] = self.encoder(features, frames).float().cpu().numpy()
         return embeddings
@@ -237,8 +235,6 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 def _decode(paths: Sequence[str | Path], workers: int) -> Generator[tuple[int, Waveform | AudioError]]:
     """Every file's waveform, or what is wrong with it, in order; a few files are decoded ahead."""
-    from voxangle.audio import load
-
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     ahead: deque[Future[Waveform]] = deque()
     try:

@@ -74,12 +74,15 @@ class AttentiveStatistics(nn.Module):
         Returns:
             (B, 2 C), means first, in float32 at least.
         """
+        return torch.cat(weighted_statistics(x, self._attention(x, padding)), dim=1)
+
+    def _attention(self, x: Tensor, padding: Tensor | None) -> Tensor:
         context = torch.cat(_plain_statistics(x, padding), dim=1)
         hidden = torch.tanh(self.frame(x) + self.context(context).unsqueeze(-1))
         scores = _wide(self.score(hidden))
         if padding is not None:
             scores = scores.masked_fill(padding, -torch.inf)
-        return torch.cat(weighted_statistics(x, scores.softmax(dim=-1)), dim=1)
+        return scores.softmax(dim=-1)
 
 
 def _plain_statistics(x: Tensor, padding: Tensor | None) -> tuple[Tensor, Tensor]:

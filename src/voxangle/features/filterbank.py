@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from voxangle.audio import SAMPLE_RATE
 from voxangle.config import Config
 from voxangle.features.padding import padding_mask
 
 __all__ = ["Filterbank", "FilterbankConfig"]
 
-SAMPLE_RATE = 16_000
 FRAME = 400  # samples: 25 ms
 SHIFT = 160  # samples: 10 ms
 FFT = 512
@@ -140,8 +140,6 @@ def mel_weights(bins: int, low_hz: float, high_hz: float) -> NDArray[np.float64]
     points = np.array([[_mel(SAMPLE_RATE / FFT * k)] for k in range(FFT // 2 + 1)])
     rising, falling = (points - left) / (centre - left), (right - points) / (right - centre)
     weights: NDArray[np.float64] = np.minimum(rising, falling).clip(min=0.0)
-    # Kaldi leaves the point at half the sampling rate out of the spectrum.
-    weights[-1] = 0.0
     return weights
 
 
