@@ -19,7 +19,7 @@ from voxangle.errors import AudioError
 from voxangle.features import Filterbank, FilterbankConfig
 
 CONFIG = ECAPATDNNConfig(bins=20, channels=32, dimension=24, squeeze=8, aggregation=48, attention=16)
-CARD = ModelCard(name="test", encoder=CONFIG, features=FilterbankConfig(bins=20))
+CARD = ModelCard(name="test", encoder=CONFIG, filterbank=FilterbankConfig(bins=20))
 
 
 def voice(seconds: float, seed: int) -> NDArray[np.float32]:
@@ -33,7 +33,7 @@ def voice(seconds: float, seed: int) -> NDArray[np.float32]:
 def embedder() -> Embedder:
     """A random encoder whose batch statistics have seen voices."""
     torch.manual_seed(0)
-    filterbank, encoder = Filterbank(CARD.features), ECAPATDNN(CONFIG)
+    filterbank, encoder = Filterbank(CARD.filterbank), ECAPATDNN(CONFIG)
     waveforms = torch.from_numpy(np.stack([voice(0.5, seed) for seed in range(16)]))
     for _ in range(40):
         encoder(filterbank(waveforms)[0])
@@ -99,7 +99,7 @@ def test_an_encoder_in_training_is_left_as_it_was(waveforms: list[NDArray[np.flo
     encoder = ECAPATDNN(CONFIG).train()
     encoder.stem.norm.eval()
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
-    lent = Embedder(Filterbank(CARD.features), encoder, CARD)
+    lent = Embedder(Filterbank(CARD.filterbank), encoder, CARD)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         embeddings = lent.embed(waveforms)
     np.testing.assert_array_equal(embeddings, lent.embed(waveforms))
@@ -130,7 +130,7 @@ def test_an_embedding_that_is_not_finite_is_never_returned(waveforms: list[NDArr
     with torch.no_grad():
         encoder.embed.weight[3, 5] = torch.nan
     with pytest.raises(AudioError, match="waveform 0: its embedding is not finite"):
-        Embedder(Filterbank(CARD.features), encoder, CARD).embed(waveforms)
+        Embedder(Filterbank(CARD.filterbank), encoder, CARD).embed(waveforms)
 
 
 Load = Callable[[str], NDArray[np.float32]]
@@ -213,7 +213,7 @@ def test_a_file_whose_embedding_is_not_finite_is_left_out(monkeypatch: pytest.Mo
     encoder = ECAPATDNN(CONFIG)
     with torch.no_grad():
         encoder.embed.bias[0] = torch.inf
-    broken = Embedder(Filterbank(CARD.features), encoder, CARD)
+    broken = Embedder(Filterbank(CARD.filterbank), encoder, CARD)
     result = broken.embed_files(["1", "2"], on_error=lambda _: None)
     assert result.embeddings.shape == (0, CONFIG.dimension)
     assert [error.path for error in result.left_out] == [Path("1"), Path("2")]

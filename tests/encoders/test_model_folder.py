@@ -29,14 +29,9 @@ CONFIG = ECAPATDNNConfig(bins=20, channels=32, dimension=24, squeeze=8, aggregat
 CARD = ModelCard(
     name="a small one",
     encoder=CONFIG,
-    features=FilterbankConfig(bins=20, low_hz=60.0),
+    filterbank=FilterbankConfig(bins=20, low_hz=60.0),
     threshold=Threshold(value=0.31, source="40 validation trials", false_acceptance=0.1, false_rejection=0.1),
-    training=TrainingSummary(
-        recipe={"name": "demo", "seed": 1, "data": {"corpus": "debian-voices"}},
-        steps=300,
-        speakers=14,
-        recordings=900,
-    ),
+    training=TrainingSummary(recipe="demo", corpora=("debian-voices",), steps=300, seed=1),
 )
 
 
@@ -44,7 +39,7 @@ def model(seed: int = 0, config: ECAPATDNNConfig = CONFIG, card: ModelCard = CAR
     torch.manual_seed(seed)
     encoder = build_encoder(config)
     encoder(torch.randn(8, 30, config.bins))
-    return Embedder(Filterbank(card.features), encoder, card)
+    return Embedder(Filterbank(card.filterbank), encoder, card)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, model_validator
 
 from voxangle import __version__
 from voxangle.config import Config
@@ -29,19 +29,19 @@ class Threshold(Config):
 
 
 class TrainingSummary(Config):
-    """How a model was trained.
+    """How a model was trained; the run's folder holds the whole recipe.
 
     Attributes:
-        recipe: the effective recipe, as plain data: its name, corpus, seed and all settings.
+        recipe: the recipe's name.
+        corpora: names of the corpora it learned from.
         steps: optimiser steps taken.
-        speakers: speakers it learned from.
-        recordings: recordings it learned from.
+        seed: the seed of the run.
     """
 
-    recipe: dict[str, JsonValue]
+    recipe: str
+    corpora: tuple[str, ...]
     steps: int = Field(ge=0)
-    speakers: int = Field(ge=1)
-    recordings: int = Field(ge=1)
+    seed: int
 
 
 class ModelCard(Config):
@@ -50,7 +50,7 @@ class ModelCard(Config):
     Attributes:
         name: what people call it.
         encoder: the encoder's settings; ``architecture`` names it in ``ENCODERS``.
-        features: the filterbank's settings.
+        filterbank: the features' settings.
         threshold: the threshold it decides at; None if none was set.
         training: how it was trained; None if unknown.
         voxangle: the version of voxangle that made it.
@@ -58,15 +58,15 @@ class ModelCard(Config):
 
     name: str
     encoder: EncoderConfig
-    features: FilterbankConfig = FilterbankConfig()
+    filterbank: FilterbankConfig = FilterbankConfig()
     threshold: Threshold | None = None
     training: TrainingSummary | None = None
     voxangle: str = __version__
 
     @model_validator(mode="after")
     def _features_fit(self) -> ModelCard:
-        if self.encoder.bins != self.features.bins:
+        if self.encoder.bins != self.filterbank.bins:
             raise ValueError(
-                f"the encoder reads {self.encoder.bins} bins a frame, the filterbank makes {self.features.bins}"
+                f"the encoder reads {self.encoder.bins} bins a frame, the filterbank makes {self.filterbank.bins}"
             )
         return self

@@ -80,7 +80,7 @@ class Embedder:
         card, encoder = read_model(path)
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(Filterbank(card.features), encoder.eval(), card, device=device)
+        return cls(Filterbank(card.filterbank), encoder.eval(), card, device=device)
 
     def save(self, folder: str | Path) -> None:
         """Write ``model.safetensors`` and ``model.json`` into ``folder``, made if missing, whole or not at all.
