@@ -221,13 +221,13 @@ def embed(
     """One embedding a recording, in an .npz by key: the list's line, or the path as given."""
     from voxangle.console import counting
     from voxangle.encoders.archive import write_embeddings
-    from voxangle.errors import CorpusError
+    from voxangle.errors import AudioError, CorpusError
 
     if bool(paths) == bool(list_file):
         raise VoxangleError("give recordings or folders, or a --list of them")
     files = _listed(list_file, root) if list_file else _found(paths or [])
     embedder, _ = _load(model)
-    left_out = []
+    left_out: list[AudioError] = []
     with counting(_console(), "embedding") as on_progress:
         embedded = embedder.embed_files(
             list(files.values()), on_progress=on_progress, on_error=left_out.append
@@ -344,15 +344,17 @@ def _listed(list_file: Path, root: Path) -> dict[str, Path]:
 
 
 def _found(paths: list[Path]) -> dict[str, Path]:
-    from voxangle.audio import EXTENSIONS
+    from voxangle.audio import AUDIO_SUFFIXES
     from voxangle.errors import CorpusError
 
     files: dict[str, Path] = {}
     for path in paths:
         if path.is_dir():
-            inside = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in EXTENSIONS]
+            inside = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in AUDIO_SUFFIXES]
             if not inside:
-                raise CorpusError(f"{path}: no recordings in this folder ({', '.join(sorted(EXTENSIONS))})")
+                raise CorpusError(
+                    f"{path}: no recordings in this folder ({', '.join(sorted(AUDIO_SUFFIXES))})"
+                )
             files.update((str(file), file) for file in inside)
         else:
             files[str(path)] = path

@@ -13,6 +13,8 @@ from voxangle.errors import StorageError
 
 __all__ = ["atomic_write", "cache_folder"]
 
+_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+
 
 def cache_folder() -> Path:
     """Where corpora and prepared audio go: ``$VOXANGLE_CACHE``, else ``$XDG_CACHE_HOME/voxangle``."""
@@ -44,11 +46,12 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        # NumPy reports a short write without a number.
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None}:
             raise StorageError(
                 f"{path}: the disk is full; the previous file is untouched. Free some space and run again"
             ) from error
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}:
+        if error.errno in _NOT_WRITABLE:
             raise StorageError(
                 f"{path}: cannot be written ({error.strerror}); choose another folder"
             ) from error

@@ -33,7 +33,8 @@ def load(path: str | Path, *, start: float = 0.0, seconds: float | None = None) 
     Channels are mixed down to their mean, every rate is resampled (soxr HQ), and integer samples are scaled
     to [-1, 1); float samples beyond +-1 stay as they are. A segment equals the slice
     ``[round(start * 16000) :][: round(seconds * 16000)]`` of the whole: exactly where the file is at
-    16 kHz (MP3: to 1e-7), to 1e-5 where it is resampled.
+    16 kHz (MP3: to 1e-7), to 1e-5 where it is resampled. Opus is decoded from 20 s before the segment, and
+    what PyAV reads from the file's beginning: only so is it the same.
 
     Args:
         path: wav, flac, ogg, opus, mp3 or what else libsndfile reads; m4a, webm and raw G.722 with the

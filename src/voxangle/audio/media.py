@@ -16,7 +16,7 @@ from voxangle.errors import AudioError, MissingExtraError
 
 __all__ = ["is_media", "open_media"]
 
-_SUFFIXES = {".m4a", ".mp4", ".aac", ".webm", ".mkv", ".g722"}
+_SUFFIXES = {".m4a", ".mp4", ".aac", ".webm", ".mkv", ".g722", ".gsm"}
 # A container's duration may count what the encoder added at both ends.
 _PADDING_SECONDS = 0.2
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from voxangle.corpora import debian_voices, mini_librispeech
+from voxangle.corpora import debian_voices, folder, mini_librispeech, table
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.download import OnProgress
 from voxangle.errors import CorpusError, nearest
@@ -51,6 +51,18 @@ CORPORA: dict[str, CorpusReader] = {
             "CC BY 4.0",
             mini_librispeech.read,
             mini_librispeech.get,
+        ),
+        CorpusReader(
+            "folder",
+            "your own recordings: SPEAKER/UTTERANCE.wav (or flac, mp3 ...)",
+            "yours",
+            folder.read,
+        ),
+        CorpusReader(
+            "table",
+            "your own recordings: a CSV of paths and speakers, with trial lists",
+            "yours",
+            table.read,
         ),
     )
 }

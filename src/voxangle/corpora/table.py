@@ -9,7 +9,7 @@ from pathlib import Path
 
 from voxangle.corpora.corpus import Corpus
 from voxangle.data import Manifest, Trials, Utterance
-from voxangle.errors import CorpusError, TrialError, nearest
+from voxangle.errors import CorpusError, nearest
 
 __all__ = ["read"]
 
@@ -57,7 +57,7 @@ def read(root: Path) -> Corpus:
         name=path.parent.name if path.name == _STANDARD_NAME else path.stem,
         splits={split: Manifest.of(utterances, path.parent) for split, utterances in splits.items()},
         trials={
-            trial_list.stem: _trials(trial_list, line_of)
+            trial_list.stem: Trials.read(trial_list, known=line_of)
             for trial_list in sorted((path.parent / "trials").glob("*.txt"))
         },
     )
@@ -129,17 +129,3 @@ def _seconds(path: Path, line: int, row: Mapping[str, str], name: str) -> float:
     if not isfinite(seconds) or seconds < 0:
         raise CorpusError(f"{path}, line {line}: '{text}' in column '{name}' is not a number of seconds >= 0")
     return seconds
-
-
-def _trials(path: Path, known: Mapping[str, int]) -> Trials:
-    trials = Trials.read(path)
-    unknown = {key for key in trials.utterances if key not in known}
-    if unknown:
-        for line, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            for key in text.split()[1:]:
-                if key in unknown:
-                    raise TrialError(
-                        f"{path}, line {line}: the table has no utterance '{key}'; correct the list, or add "
-                        "the recording to the table"
-                    )
-    return trials

@@ -84,7 +84,7 @@ class Manifest:
         """Read a manifest that ``write`` wrote.
 
         Raises:
-            CorpusError: the file is missing, is not Parquet, or lacks a column.
+            CorpusError: the file is missing, is not Parquet, lacks a column or a value, or has one of another type.
         """
         try:
             table = pq.read_table(path)
@@ -96,7 +96,15 @@ class Manifest:
         if missing:
             raise CorpusError(f"{path}: the manifest lacks the column(s) {', '.join(missing)}")
         root = (table.schema.metadata or {}).get(_ROOT, b".").decode()
-        return cls(table.select(SCHEMA.names).cast(SCHEMA), Path(root))._checked()
+        try:
+            table = table.select(SCHEMA.names).cast(SCHEMA)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise CorpusError(f"{path}: a column of the manifest has another type ({error})") from error
+        for name in SCHEMA.names:
+            if table[name].null_count:
+                row = pc.index(pc.is_null(table[name]), True).as_py()
+                raise CorpusError(f"{path}, row {row}: the column '{name}' has no value")
+        return cls(table, Path(root))._checked()
 
     def write(self, path: str | Path) -> None:
         """Write the manifest as Parquet, atomically."""

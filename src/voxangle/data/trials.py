@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,40 +45,69 @@ class Trials:
         return cls(name, tuple(number), table[:, 1], table[:, 2], table[:, 0].astype(bool))
 
     @classmethod
-    def read(cls, path: str | Path) -> Trials:
+    def read(cls, path: str | Path, *, known: Container[str] | None = None) -> Trials:
         """Read lines ``1 KEY KEY`` (target) and ``0 KEY KEY`` (non-target); the file's stem is the name.
 
+        White space separates the three; where a key contains some, tabs do.
+
+        Args:
+            path: of the list.
+            known: the keys that may occur; None for any.
+
         Raises:
-            TrialError: the file is missing or empty, or a line has another form (its number is named).
+            TrialError: the file is missing or empty, or a line has another form or names an unknown utterance
+                (its number is named).
         """
         path = Path(path)
+        pairs = []
         try:
-            text = path.read_text(encoding="utf-8")
+            # Lines end where an editor ends them; str.splitlines would also break at form feeds and the like.
+            with path.open(encoding="utf-8-sig") as file:
+                for line_number, line in enumerate(file, start=1):
+                    if line.strip():
+                        pairs.append(_parsed(f"{path}, line {line_number}", line, known))
         except FileNotFoundError as error:
             raise TrialError(f"{path}: no such trial list") from error
         except (OSError, UnicodeDecodeError) as error:
             raise TrialError(f"{path}: cannot be read as a trial list ({error})") from error
-        pairs = []
-        for line_number, line in enumerate(text.splitlines(), start=1):
-            if not line.strip():
-                continue
-            parts = line.split()
-            if len(parts) != 3 or parts[0] not in {"0", "1"}:
-                raise TrialError(
-                    f"{path}, line {line_number}: expected '1 KEY KEY' (target) or '0 KEY KEY' (non-target), "
-                    f"found '{line.strip()[:80]}'"
-                )
-            pairs.append((parts[0] == "1", parts[1], parts[2]))
         if not pairs:
             raise TrialError(f"{path}: the trial list is empty")
         return cls.of(path.stem, pairs)
 
     def write(self, path: str | Path) -> None:
-        """Write the list in the form that ``read`` reads, atomically."""
+        """Write the list in the form that ``read`` reads, atomically.
+
+        Raises:
+            TrialError: a key is empty, contains a tab or a line break, or has white space at its ends.
+        """
+        for key in self.utterances:
+            if not key or key != key.strip() or set(key) & set("\t\n\r"):
+                raise TrialError(
+                    f"{path}: the key {key!r} cannot stand in a trial list; keys are not empty, have no tab "
+                    "or line break, and no white space at their ends"
+                )
+        between = "\t" if any(len(key.split()) > 1 for key in self.utterances) else " "
         keys = np.array(self.utterances, dtype=object)
-        lines = zip(self.target.astype(int), keys[self.enrol], keys[self.test], strict=True)
+        rows = zip(self.target.astype(int), keys[self.enrol], keys[self.test], strict=True)
         with atomic_write(path) as temporary:
-            temporary.write_text("".join(f"{t} {a} {b}\n" for t, a, b in lines), encoding="utf-8")
+            lines = [f"{target}{between}{enrol}{between}{test}\n" for target, enrol, test in rows]
+            temporary.write_text("".join(lines), encoding="utf-8")
 
     def __len__(self) -> int:
         return len(self.target)
+
+
+def _parsed(place: str, line: str, known: Container[str] | None) -> tuple[bool, str, str]:
+    parts = line.split()
+    if len(parts) != 3:
+        parts = line.strip("\n").split("\t")
+    if len(parts) != 3 or parts[0] not in {"0", "1"} or not all(parts):
+        raise TrialError(
+            f"{place}: expected '1 KEY KEY' (target) or '0 KEY KEY' (non-target), found '{line.strip()[:80]}'"
+        )
+    for key in parts[1:]:
+        if known is not None and key not in known:
+            raise TrialError(
+                f"{place}: there is no utterance '{key}'; correct the list, or add the recording"
+            )
+    return parts[0] == "1", parts[1], parts[2]

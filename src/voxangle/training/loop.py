@@ -329,7 +329,7 @@ def _asked_to_stop() -> Iterator[_Stop]:
     def ask(number: int, frame: FrameType | None) -> None:
         del frame
         stop.is_set = True
-        signal.signal(number, before[number])
+        signal.signal(number, before[signal.Signals(number)])
 
     for number in before:
         signal.signal(number, ask)
@@ -357,7 +357,7 @@ def _use_bf16(precision: str, device: torch.device) -> bool:
     if precision != "auto":
         return precision == "bf16"
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

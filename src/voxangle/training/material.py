@@ -72,15 +72,16 @@ def gather_material(config: DataConfig, on_progress: Callable[[int, int], None] 
         )
     keep = long_enough & ~few[labels]
 
-    held_out = _validation_speakers(manifest.where(keep), config.validation_speakers)
+    usable = manifest.where(keep)
+    if len(usable.speakers()) < 2:
+        raise CorpusError(
+            f"corpus '{corpus.name}', split '{config.split}': {len(usable.speakers())} speaker(s) to train on, at "
+            "least two are needed; add recordings of others, or lower data.minimum_seconds and "
+            "data.minimum_recordings"
+        )
+    held_out = _validation_speakers(usable, config.validation_speakers)
     watched = np.isin(manifest.column("speaker"), list(held_out))
     training = prepared.where(keep & ~watched)
-    if len(set(training.manifest.column("speaker"))) < 2:
-        raise CorpusError(
-            f"corpus '{corpus.name}', split '{config.split}': {len(training.manifest.speakers())} speaker(s) to train "
-            "on, at least two are needed; add speakers, hold out fewer (data.validation_speakers), or lower "
-            "data.minimum_seconds and data.minimum_recordings"
-        )
     single = int((np.bincount(training.manifest.labels()) == 1).sum())
     if single:
         notes.append(
