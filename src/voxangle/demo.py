@@ -1,0 +1,254 @@
+"""The whole road once, on voices that anyone can get: the objective against its baseline, honestly small."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from voxangle.console import counting, downloading
+from voxangle.corpora import Corpus, corpus_folder, corpus_reader, debian_voices
+from voxangle.corpora.prepared import prepare_split
+from voxangle.encoders import Embedder
+from voxangle.errors import CorpusError, MissingExtraError
+from voxangle.metrics import PairedDifference
+from voxangle.recipe import Recipe
+from voxangle.reporting import (
+    Code,
+    Facts,
+    Gallery,
+    Image,
+    Section,
+    Text,
+    difference_table,
+    plot_det,
+    plot_scores,
+    protocol_facts,
+    result_table,
+    results_table,
+    write_page,
+)
+from voxangle.scoring import Result, compare
+from voxangle.scoring.system import embed_prepared, evaluate_lists, model_of
+from voxangle.training.loop import train
+
+__all__ = ["run_demo"]
+
+_RECIPE = Path(__file__).with_name("demo.yaml")
+_CORPORA = ("debian-voices", "mini-librispeech")
+_SYSTEMS = {
+    "full": ("the full objective", ()),
+    "aam": ("AAM-softmax alone", ("objective.contrastive=null",)),
+}
+
+
+def run_demo(out: Path, corpus: str, settings: Sequence[str], console: Console) -> Path:
+    """Get voices, train two small encoders, evaluate both on held-out voices, write a page.
+
+    Args:
+        out: folder of the runs, the results and the page; a demo that stopped goes on in it.
+        corpus: ``debian-voices``, ``mini-librispeech``, or ``auto`` for the first that can be reached.
+        settings: overrides of the demo's recipe, ``key=value``.
+        console: where to speak.
+
+    Returns:
+        The report page.
+
+    Raises:
+        CorpusError: none of the corpora can be reached.
+    """
+    began = time.monotonic()
+    name = _get(_CORPORA if corpus == "auto" else (corpus,), console)
+    got = time.monotonic()
+    common = [f"data.corpus={name}", *_music(name), *settings]
+    recipes = {
+        system: Recipe.read(_RECIPE, [f"name={system}", *common, *changes])
+        for system, (_, changes) in _SYSTEMS.items()
+    }
+    source = corpus_reader(name).read(corpus_folder(name))
+    speakers = {row.utterance: row.speaker for row in source.splits["eval"]}
+    lists = list(source.trials.values())
+
+    results: dict[str, list[Result]] = {}
+    for system, recipe in recipes.items():
+        console.print(f"\n[bold]{system}[/bold]: {_SYSTEMS[system][0]}", highlight=False)
+        model = train(recipe, out / system, console=console)
+        embedder = Embedder.load(model)
+        with counting(console, "preparing eval") as on_progress:
+            prepared = prepare_split(source, "eval", on_progress=on_progress)
+        with counting(console, "embedding") as on_progress:
+            embeddings = embed_prepared(embedder, prepared, on_progress)
+        results[system] = evaluate_lists(
+            embeddings,
+            lists,
+            model=model_of(embedder, model),
+            speakers=speakers,
+            notes=[source.notes] if source.notes else [],
+        )
+        for result in results[system]:
+            result.write_json(out / "results" / f"{result.name}-{system}.json")
+
+    differences = {
+        trials.name: compare(full, aam, trials, speakers=speakers)
+        for trials, full, aam in zip(lists, results["full"], results["aam"], strict=True)
+    }
+    seconds = time.monotonic() - got
+    _show(console, source, results, differences, seconds)
+    page = out / "report.html"
+    _write_page(page, source, recipes["full"], results, differences, seconds, got - began)
+    return page
+
+
+def _get(names: Sequence[str], console: Console) -> str:
+    """The first corpus that is here or can be got."""
+    obstacles = []
+    for name in names:
+        reader = corpus_reader(name)
+        if reader.get is None:
+            raise CorpusError(
+                f"the demo needs held-out voices with trial lists: one of {', '.join(_CORPORA)}"
+            )
+        try:
+            with downloading(console) as on_progress:
+                reader.get(corpus_folder(name), on_progress)
+        except (CorpusError, MissingExtraError) as error:
+            obstacles.append(f"{name}: {error}")
+        else:
+            return name
+    raise CorpusError("no corpus for the demo can be reached:\n" + "\n".join(obstacles))
+
+
+def _music(name: str) -> list[str]:
+    if name != debian_voices.NAME:
+        return []
+    return [f"augment.music={debian_voices.music(corpus_folder(name))}"]
+
+
+def _size(source: Corpus) -> str:
+    """How small it all is."""
+    train, evaluation = source.splits["train"], source.splits["eval"]
+    hours = train.column("seconds").sum() / 3600
+    return (
+        f"This is a demonstration, not an experiment: {len(train.speakers())} voices and {hours:.1f} h to learn from, "
+        f"{len(evaluation.speakers())} other voices to test on, one seed, a few minutes of training. The intervals "
+        "say how little such figures mean; no claim about the objective follows from them."
+    )
+
+
+def _verdict(name: str, difference: PairedDifference) -> str:
+    interval = difference.eer_interval
+    told = interval.low > 0 or interval.high < 0
+    winner = "the full objective" if difference.eer < 0 else "AAM-softmax alone"
+    span = (
+        f"{100 * difference.eer:+.2f} points of EER [{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]"
+    )
+    if not told:
+        return f"{name}: full minus AAM-softmax is {span}; these voices do not tell the two apart."
+    return (
+        f"{name}: full minus AAM-softmax is {span}; on these {difference.speakers} voices {winner} errs less."
+    )
+
+
+def _show(
+    console: Console,
+    source: Corpus,
+    results: Mapping[str, Sequence[Result]],
+    differences: Mapping[str, PairedDifference],
+    seconds: float,
+) -> None:
+    console.print()
+    console.print(results_table([row for rows in zip(*results.values(), strict=True) for row in rows]))
+    for name, difference in differences.items():
+        console.print(escape(_verdict(name, difference)), highlight=False)
+    console.print(f"\n{_size(source)}", highlight=False)
+    if source.notes:
+        console.print(escape(source.notes), highlight=False)
+    console.print(f"{seconds / 60:.1f} minutes after the download", highlight=False)
+
+
+def _write_page(
+    page: Path,
+    source: Corpus,
+    recipe: Recipe,
+    results: Mapping[str, Sequence[Result]],
+    differences: Mapping[str, PairedDifference],
+    seconds: float,
+    download_seconds: float,
+) -> None:
+    pictures = page.parent / "results"
+    by_list = [
+        {system: rows[index] for system, rows in results.items()} for index in range(len(source.trials))
+    ]
+    sections = [
+        Section(
+            "What was done",
+            [
+                Text(
+                    f"Two encoders of the same size were trained on the same {len(source.splits['train'].speakers())} "
+                    f"voices of {source.name}, in the same batches with the same augmentation: one with the full "
+                    "objective (AAM-softmax, supervised contrastive loss with an additive angular margin, class-aware "
+                    "attention, MGDA at the embedding), one with AAM-softmax alone. Both were tested on voices that "
+                    "neither has heard."
+                ),
+                Text(_size(source)),
+                *([Text(source.notes)] if source.notes else []),
+                Facts(
+                    {
+                        "encoder": f"{recipe.encoder.architecture}, {recipe.encoder.dimension} dimensions",
+                        "steps": f"{recipe.schedule.steps}, of {recipe.batch.speakers} speakers x "
+                        f"{recipe.batch.recordings} recordings x {recipe.augment.views} views of "
+                        f"{recipe.batch.seconds:g} s",
+                        "seed": str(recipe.seed),
+                        "time": f"{seconds / 60:.1f} minutes, and {download_seconds / 60:.1f} for the download",
+                    }
+                ),
+            ],
+        ),
+        Section(
+            "Error rates",
+            [
+                result_table(
+                    [row for pair in by_list for row in pair.values()],
+                    "Held-out voices; 95 % intervals by bootstrap over speakers in brackets.",
+                ),
+                difference_table(
+                    differences,
+                    results["full"][0].protocol.p_targets,
+                    "Full objective minus AAM-softmax alone, on the same draws of speakers; below 0 the full one errs "
+                    "less, and an interval that holds 0 tells nothing.",
+                ),
+                Text("\n".join(_verdict(name, difference) for name, difference in differences.items())),
+            ],
+        ),
+        *(_list_section(pair, pictures) for pair in by_list),
+        Section("Protocol", [protocol_facts(row) for row in results["full"]]),
+        Section("Do it again", [Code("make demo\n# or, installed:\nvoxangle demo")]),
+    ]
+    write_page(
+        page, "voxangle demo", sections, lead="Is this the same voice? Two small encoders, one answer each."
+    )
+
+
+def _list_section(pair: Mapping[str, Result], pictures: Path) -> Section:
+    """Plots of both systems on one list."""
+    rows = list(pair.values())
+    name = rows[0].name
+    det = pictures / f"{name}-det.png"
+    plot_det(rows, det)
+    images = []
+    for system, result in pair.items():
+        picture = pictures / f"{name}-{system}-scores.png"
+        plot_scores(result, picture)
+        images.append(
+            Image(
+                picture,
+                f"Scores of {_SYSTEMS[system][0]}.",
+                f"Histogram of target and non-target scores; EER {100 * result.eer.value:.2f} %.",
+            )
+        )
+    rates = ", ".join(f"{system} {100 * result.eer.value:.2f} %" for system, result in pair.items())
+    curve = Image(det, "Misses against false alarms.", f"DET curves of both systems; EER: {rates}.")
+    return Section(f"List {name}", [Gallery([curve]), Gallery(images)])

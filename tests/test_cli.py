@@ -1,0 +1,304 @@
+"""The command line: what a person types, what they get, and what they are told when it cannot be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from voxangle import cli
+from voxangle.recipe import Recipe
+from voxangle.training.loop import train
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, voices: Path) -> Path:
+    """The folder of a finished tiny run."""
+    folder = tmp_path_factory.mktemp("trained")
+    recipe = folder / "tiny.yaml"
+    recipe.write_text(
+        f"""
+data: {{corpus: folder, root: {voices}, split: all, validation_speakers: 2}}
+batch: {{speakers: 4, recordings: 2, seconds: 0.6}}
+augment: {{views: 1}}
+encoder: {{architecture: ecapa_tdnn, channels: 16, aggregation: 24, squeeze: 8, attention: 8, dimension: 12}}
+schedule: {{steps: 10}}
+"""
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VOXANGLE_CACHE", str(folder / "cache"))
+        train(Recipe.read(recipe), folder / "run")
+    return folder / "run"
+
+
+class Terminal:
+    """Runs ``voxangle`` in this process and keeps what it said."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch, self.capsys = monkeypatch, capsys
+
+    def __call__(self, *words: object) -> tuple[int, str, str]:
+        self.monkeypatch.setattr(sys, "argv", ["voxangle", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        said = self.capsys.readouterr()
+        assert "Traceback" not in said.err
+        return int(left.value.code or 0), said.out, said.err
+
+
+@pytest.fixture
+def voxangle(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
+    return Terminal(monkeypatch, capsys)
+
+
+def trial_list(path: Path, voices: Path) -> Path:
+    keys = sorted(str(file.relative_to(voices)) for file in voices.rglob("*.wav"))
+    lines = [
+        f"{int(a.split('/')[0] == b.split('/')[0])} {a} {b}\n" for i, a in enumerate(keys) for b in keys[:i]
+    ]
+    path.write_text("".join(lines))
+    return path
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    script = (
+        "import sys; sys.argv = ['voxangle', '--help']\n"
+        "import voxangle.cli\n"
+        "try: voxangle.cli.main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'matplotlib', 'pyarrow', 'scipy', 'pydantic', 'soundfile'}\n"
+        "print('heavy:', sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "heavy: []" in done.stdout
+    assert "verify" in done.stdout
+
+
+def test_version(voxangle: Terminal) -> None:
+    code, out, _ = voxangle("--version")
+    assert code == 0
+    assert out.startswith("voxangle 0.")
+
+
+def test_corpora_are_listed(voxangle: Terminal) -> None:
+    code, out, _ = voxangle("corpora", "list")
+    assert code == 0
+    assert all(name in out for name in ("debian-voices", "mini-librispeech", "folder", "table"))
+
+
+def test_a_corpus_is_prepared_and_what_cannot_be_used_is_named(
+    voxangle: Terminal, tmp_path: Path, voices: Path
+) -> None:
+    for file in voices.glob("s[01]/*.wav"):
+        target = tmp_path / "mine" / file.relative_to(voices)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.read_bytes())
+    (tmp_path / "mine" / "s0" / "broken.wav").write_text("this is not audio")
+    code, out, _ = voxangle("corpora", "prepare", "folder", "--root", tmp_path / "mine")
+    assert code == 0
+    assert "8 utterances, 2 speakers" in out
+    assert "left out: 1" in out
+    assert "s0/broken.wav" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["corpora", "get", "debian-voice"], "did you mean 'debian-voices'"),
+        (["corpora", "get", "folder"], "--root"),
+        (["corpora", "prepare", "folder", "--root", "/no/such/place"], "/no/such/place"),
+        (["train", "/no/such.yaml"], "no such recipe"),
+        (["evaluate", "--trials", "x"], "--model"),
+        (["evaluate", "--model", "/no/run", "--trials", "x"], "/no/run"),
+        (["verify", "a.wav", "b.wav", "--model", "/no/run"], "/no/run"),
+        (["embed"], "--list"),
+        (["demo", "--corpus", "folder"], "held-out voices"),
+        (["demo", "--corpus", "nothing"], "unknown corpus 'nothing'"),
+    ],
+)
+def test_a_mistake_is_told_without_a_traceback(voxangle: Terminal, words: list[str], message: str) -> None:
+    code, _, err = voxangle(*words)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert message in err
+
+
+def test_an_empty_folder_and_a_single_speaker(
+    voxangle: Terminal, tmp_path: Path, recipe_file: Path, voices: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    code, _, err = voxangle("train", recipe_file, "--set", f"data.root={tmp_path / 'empty'}")
+    assert code == 2
+    assert "empty" in err
+    alone = tmp_path / "alone" / "me"
+    alone.mkdir(parents=True)
+    for file in (voices / "s0").glob("*.wav"):
+        (alone / file.name).write_bytes(file.read_bytes())
+    code, _, err = voxangle(
+        "train", recipe_file, "--set", f"data.root={alone.parent}", "--set", "data.validation_speakers=0"
+    )
+    assert code == 2
+    assert "1 speaker(s)" in err
+
+
+def test_a_typo_in_a_recipe_names_the_nearest_key(voxangle: Terminal, recipe_file: Path) -> None:
+    code, _, err = voxangle("train", recipe_file, "--set", "optimizer.ler=0.1")
+    assert code == 2
+    assert "did you mean 'lr'" in err
+
+
+def test_a_speaker_with_one_recording_is_said_and_trained_on(
+    voxangle: Terminal, tmp_path: Path, recipe_file: Path, voices: Path
+) -> None:
+    for file in [*voices.glob("s[0-4]/*.wav"), voices / "s5" / "u0.wav"]:
+        target = tmp_path / "mine" / file.relative_to(voices)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.read_bytes())
+    out = tmp_path / "run"
+    words = [
+        "train",
+        recipe_file,
+        "--out",
+        out,
+        "--set",
+        f"data.root={tmp_path / 'mine'}",
+        "--set",
+        "schedule.steps=2",
+    ]
+    code, said, _ = voxangle(*words)
+    assert code == 0
+    assert "1 of 4 speakers have one recording" in said
+    code, _, err = voxangle(*words, "--fresh", "--set", "data.minimum_recordings=2")
+    assert code == 2  # 3 speakers are left, a batch wants 4
+    assert "3" in err
+
+
+def test_evaluation_gives_a_table_json_and_plots(
+    voxangle: Terminal, tmp_path: Path, run: Path, voices: Path
+) -> None:
+    trials = trial_list(tmp_path / "pairs.txt", voices)
+    code, out, _ = voxangle(
+        "evaluate", "--model", run, "--trials", trials, "--root", voices, "--out", tmp_path / "e"
+    )
+    assert code == 0
+    assert "pairs" in out
+    result = json.loads((tmp_path / "e" / "pairs.json").read_text())
+    assert result["counts"]["trials"] == 276
+    assert result["counts"]["targets"] == 36
+    assert result["counts"]["speakers"] == 6
+    assert result["eer"]["low"] <= result["eer"]["value"] <= result["eer"]["high"]
+    assert result["model"]["sha256"]
+    for plot in ("det.png", "pairs-scores.png"):
+        assert (tmp_path / "e" / plot).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("1 s0/u0.wav s0/u1.wav\n0 s0/u0.wav s9/u1.wav\n", "s9/u1.wav"),
+        ("1 s0/u0.wav s0/u1.wav\n", "no non-target"),
+        ("0 s0/u0.wav s1/u1.wav\n", "no target"),
+        ("1 s0/u0.wav\n", "line 1"),
+        ("", "empty"),
+    ],
+)
+def test_a_trial_list_that_cannot_be_scored_is_refused(
+    voxangle: Terminal, tmp_path: Path, run: Path, voices: Path, lines: str, message: str
+) -> None:
+    (tmp_path / "bad.txt").write_text(lines)
+    code, _, err = voxangle("evaluate", "--model", run, "--trials", tmp_path / "bad.txt", "--root", voices)
+    assert code == 2
+    assert "bad" in err
+    assert message in err
+
+
+def test_embeddings_of_a_list_are_keyed_by_its_lines(
+    voxangle: Terminal, tmp_path: Path, run: Path, voices: Path
+) -> None:
+    lines = ["s0/u0.wav", "s3/u2.wav", "s0/u0.wav"]
+    (tmp_path / "list").write_text("\n".join(lines) + "\n\n")
+    out = tmp_path / "e.npz"
+    code, said, _ = voxangle(
+        "embed", "--model", run, "--list", tmp_path / "list", "--root", voices, "--out", out
+    )
+    assert code == 0
+    assert "2 embeddings of 12 dimensions" in said
+    with np.load(out) as archive:
+        assert sorted(archive.files) == sorted(set(lines))
+        assert archive["s0/u0.wav"].shape == (12,)
+        assert archive["s0/u0.wav"].dtype == np.float32
+        listed = archive["s3/u2.wav"]
+    code, _, _ = voxangle("embed", "--model", run, voices / "s3", voices / "s0" / "u0.wav", "--out", out)
+    assert code == 0
+    with np.load(out) as archive:
+        assert len(archive.files) == 5
+        np.testing.assert_allclose(archive[str(voices / "s3" / "u2.wav")], listed, atol=1e-4)
+
+
+def test_unusable_recordings_are_left_out_and_counted(
+    voxangle: Terminal, tmp_path: Path, run: Path, voices: Path
+) -> None:
+    soundfile.write(tmp_path / "silence.wav", np.zeros(16_000), 16_000)
+    (tmp_path / "list").write_text("s0/u0.wav\nmissing.wav\n" + str(tmp_path / "silence.wav"))
+    out = tmp_path / "e.npz"
+    code, said, err = voxangle(
+        "embed", "--model", run, "--list", tmp_path / "list", "--root", voices, "--out", out
+    )
+    assert code == 0
+    assert "2 recordings were left out" in said
+    assert "missing.wav" in err
+    assert "silence.wav" in err
+    out.unlink()
+    code, _, err = voxangle("embed", "--model", run, tmp_path / "silence.wav", "--out", out)
+    assert code == 2
+    assert not out.exists()
+
+
+def test_verify_gives_score_decision_and_the_threshold_s_origin(
+    voxangle: Terminal, monkeypatch: pytest.MonkeyPatch, run: Path, voices: Path
+) -> None:
+    same = [voices / "s0" / "u0.wav", voices / "s0" / "u0.wav"]
+    code, out, _ = voxangle("verify", *same, "--model", run)
+    assert code == 0
+    assert "the same voice" in out
+    assert "validation trials" in out
+    monkeypatch.setenv("VOXANGLE_MODEL", str(run))
+    code, out, _ = voxangle("verify", *same, "--json")
+    answer = json.loads(out)
+    assert answer["score"] == pytest.approx(1, abs=1e-5)
+    assert answer["same_voice"] is True
+    code, out, _ = voxangle("verify", *same, "--threshold", "1.5")
+    assert "different voices" in out
+    assert "given on the command line" in out
+
+
+@pytest.mark.parametrize("content", [b"", b"not audio at all", None])
+def test_verify_refuses_what_is_not_a_recording(
+    voxangle: Terminal, tmp_path: Path, run: Path, voices: Path, content: bytes | None
+) -> None:
+    bad = tmp_path / "bad.wav"
+    if content is not None:
+        bad.write_bytes(content)
+    code, _, err = voxangle("verify", voices / "s0" / "u0.wav", bad, "--model", run)
+    assert code == 2
+    assert "bad.wav" in err
+
+
+def test_the_model_of_another_architecture_is_refused(
+    voxangle: Terminal, tmp_path: Path, run: Path, voices: Path
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    for file in (run / "model").iterdir():
+        (model / file.name).write_bytes(file.read_bytes())
+    card = model / "model.json"
+    card.write_text(card.read_text().replace('"channels": 16', '"channels": 32'))
+    files = [voices / "s0" / "u0.wav", voices / "s0" / "u1.wav"]
+    code, _, err = voxangle("verify", *files, "--model", model)
+    assert code == 2
+    assert "ecapa_tdnn" in err or "architecture" in err
