@@ -61,7 +61,12 @@ def read(root: Path) -> Corpus:
 def _recordings(root: Path) -> Iterator[Path]:
     # Collections are often assembled from links to folders, which Path.rglob passes over.
     for folder, subfolders, names in os.walk(root, followlinks=True):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        here = Path(folder).resolve()
+        subfolders[:] = [
+            name
+            for name in subfolders
+            if not name.startswith(".") and not here.is_relative_to((Path(folder) / name).resolve())
+        ]
         for name in names:
             if Path(name).suffix.lower() in AUDIO_SUFFIXES and not name.startswith("."):
                 yield (Path(folder) / name).relative_to(root)
