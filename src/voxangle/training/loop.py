@@ -70,7 +70,7 @@ def train(recipe: Recipe, folder: Path, *, fresh: bool = False, console: Console
         with counting(speak, "preparing") as on_progress:
             material = gather_material(recipe.data, on_progress)
         for note in material.notes:
-            speak.print(f"note: {note}", highlight=False)
+            speak.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
         return _Run(recipe, folder, material, ranks, speak, fresh=fresh).train()
 
 
@@ -111,7 +111,7 @@ class _Run:
             recipe.augment, material.training, seed=recipe.seed, cache=cache_folder() / "augment"
         )
         for note in banks.notes:
-            console.print(f"note: {note}", highlight=False)
+            console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
         self.augmenter = Augmenter(recipe.augment, banks)
         self.filterbank = Filterbank(recipe.features).to(ranks.device)
         self.encoder = build_encoder(recipe.encoder).to(ranks.device)
