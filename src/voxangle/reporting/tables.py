@@ -1,0 +1,53 @@
+"""Results in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from voxangle.reporting.wording import common_priors, interval, per_cent
+from voxangle.scoring import Result
+
+__all__ = ["results_table"]
+
+
+def results_table(results: Sequence[Result], *, title: str | None = None) -> Table:
+    """Error rates with their intervals below them, two lines a result; fits 80 columns.
+
+    Raises:
+        ValueError: there are no results, or their priors differ.
+    """
+    priors = common_priors(results)
+    resampling = results[0].intervals
+    table = Table(
+        title=title,
+        caption=Text(
+            f"Below each figure its {100 * resampling.level:g} % interval, by bootstrap over "
+            f"{resampling.unit}s. minDCF: normalised, costs 1, p the prior of a target trial."
+        ),
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        leading=1,
+    )
+    table.add_column("list\nsystem", overflow="fold")
+    figures = ["target\nnon-target", "speakers", "EER %\n", *(f"minDCF\np {p:g}" for p in priors)]
+    for head in figures:
+        table.add_column(head, justify="right", no_wrap=True)
+    for result in results:
+        counts = result.counts
+        table.add_row(
+            _pair(result.name, result.model.name),
+            _pair(f"{counts.targets:,}", f"{counts.nontargets:,}"),
+            f"{counts.speakers:,}",
+            _pair(per_cent(result.eer.value), interval(result.eer, scale=100, places=2)),
+            *(_pair(f"{cost.value:.3f}", interval(cost)) for cost in result.min_dcf),
+        )
+    return table
+
+
+def _pair(above: str, below: str) -> Text:
+    # Text, not markup: a name may hold brackets.
+    return Text.assemble((above, "bold"), "\n", (below, "dim"))
