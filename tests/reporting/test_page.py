@@ -136,12 +136,12 @@ def test_names_with_markup_are_shown_as_they_are(tmp_path: Path, picture: Path) 
         Text(nasty),
         Code(nasty),
         Facts({nasty: nasty}),
-        Table(nasty, [nasty], [[nasty]]),
+        Table(nasty, [nasty, nasty], [[nasty, nasty]]),
         Image(picture, nasty, nasty),
         lead=nasty,
     )
     assert "script" not in page.tags
-    assert page.text.count(nasty) == 9
+    assert page.text.count(nasty) == 11
     assert ("alt", nasty) in page.attributes
 
 
