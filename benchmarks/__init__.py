@@ -1,1 +1,1 @@
-"""Speed benchmarks, ratios in one run."""
+"""Benchmarks of speed: ratios measured in one run, with their spread."""

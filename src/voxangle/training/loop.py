@@ -37,7 +37,7 @@ from voxangle.training.material import Material, gather_material
 from voxangle.training.progress import Log, StepRecord, TrainingProgress
 from voxangle.training.schedule import contrast_is_on, lr_factor, margin_ramp
 
-__all__ = ["TrainingInterrupted", "train"]
+__all__ = ["Run", "TrainingInterrupted", "train"]
 
 
 class TrainingInterrupted(Exception):  # noqa: N818 - not an error: the run was asked to stop, and did
@@ -71,10 +71,10 @@ def train(recipe: Recipe, folder: Path, *, fresh: bool = False, console: Console
             material = gather_material(recipe.data, on_progress)
         for note in material.notes:
             speak.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
-        return _Run(recipe, folder, material, ranks, speak, fresh=fresh).train()
+        return Run(recipe, folder, material, ranks, speak, fresh=fresh).train()
 
 
-class _Run:
+class Run:
     """One process of a run: its modules, its place in the data, its checkpoint."""
 
     def __init__(
@@ -146,7 +146,7 @@ class _Run:
             self.encoder.train()
             since, crops = time.perf_counter(), 0
             for batch in self.reader.stream(self.step, steps):
-                taken = self._take(batch)
+                taken = self.take(batch)
                 self.step += 1
                 crops += len(batch.labels) * recipe.augment.views * self.ranks.world_size
                 progress.advance(self.step)
@@ -178,7 +178,7 @@ class _Run:
             self._embedder(point).save(self.folder / "model")
         return self.folder / "model"
 
-    def _take(self, batch: CropBatch) -> dict[str, Any]:
+    def take(self, batch: CropBatch) -> dict[str, Any]:
         """One optimiser step; what it saw."""
         recipe, device = self.recipe, self.ranks.device
         labels = batch.labels.to(device)

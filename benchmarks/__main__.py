@@ -1,0 +1,59 @@
+"""``python -m benchmarks``: every benchmark in one run, as a table and as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+
+# Before torch loads OpenMP, and before it allocates.
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+from voxangle.training.allocator import keep_freed_memory
+
+
+def main() -> None:
+    """Run, print, and write JSON where asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15, help="of each training benchmark")
+    parser.add_argument("--out", type=Path, help="a JSON file to write")
+    options = parser.parse_args()
+    keep_freed_memory()
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from benchmarks.metrics import error_rates
+    from benchmarks.training import balancing, road
+    from voxangle.scoring.machine import Machine
+
+    measurements = [road(options.rounds), balancing(options.rounds), error_rates(5)]
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    machine = Machine.here()
+
+    table = Table(title=f"voxangle benchmarks, commit {commit or 'unknown'}", caption="median [quartiles]")
+    for heading in ("what", "measured", "goal", "met", "detail"):
+        table.add_column(heading)
+    for m in measurements:
+        measured = f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}] {m.unit}".strip()
+        table.add_row(m.name, measured, m.goal, "yes" if m.met else "NO", m.detail)
+    console = Console(width=None if os.isatty(1) else 140)
+    console.print(table)
+    console.print(f"{machine.cpu}, {machine.cores} cores, Python {machine.python}, torch {machine.torch}")
+    if options.out:
+        content = {
+            "commit": commit,
+            "machine": machine.model_dump(),
+            "measurements": [asdict(m) for m in measurements],
+        }
+        options.out.write_text(json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
