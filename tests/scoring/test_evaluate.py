@@ -210,9 +210,13 @@ def test_a_label_that_contradicts_the_speakers_is_named() -> None:
     message = "wrong, trial 3: 's0/2' and 's1/1' are a target trial, but of two speakers by the corpus"
     with pytest.raises(TrialError, match=message):
         evaluate(voices(1.0), Trials.of("wrong", rows), speakers=SPEAKERS)
-    chained = [(True, "s0/0", "s0/1"), (True, "s0/1", "s0/2"), (False, "s0/0", "s0/2")]
-    with pytest.raises(TrialError, match=r"trial 3: .* non-target trial, but of one speaker by the target"):
-        evaluate(voices(1.0), Trials.of("wrong", chained))
+
+
+def test_a_bare_list_with_wrong_labels_is_scored_as_it_is_and_says_so() -> None:
+    rows = [(True, "s0/0", "s0/1"), (True, "s0/1", "s0/2"), (False, "s0/0", "s0/2"), (False, "s0/0", "s1/0")]
+    result = evaluate(voices(1.0), Trials.of("chained", rows), replicates=100)
+    assert result.counts.nontargets == 2
+    assert any("1 non-target trials pair utterances" in note for note in result.notes)
 
 
 @pytest.mark.corpus

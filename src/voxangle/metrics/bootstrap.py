@@ -171,13 +171,12 @@ class _Speakers:
             raise ValueError(f"{is_target.size} trials, but speakers of shape {sides.shape[1:]}")
         names, numbers = np.unique(sides, return_inverse=True)
         enrol, test = numbers.reshape(sides.shape)
-        wrong = np.flatnonzero((enrol == test) != is_target)
+        wrong = np.flatnonzero(is_target & (enrol != test))
         if wrong.size:
             i = int(wrong[0])
-            kind, relation = ("target", "two speakers") if is_target[i] else ("non-target", "one speaker")
             raise TrialError(
-                f"{wrong.size} trial(s) contradict the speakers, first trial {i + 1}: it is {kind}, but of "
-                f"{relation} ('{sides[0, i]}', '{sides[1, i]}'); correct the list or the speaker names"
+                f"{wrong.size} trial(s) contradict the speakers, first trial {i + 1}: it is target, but of "
+                f"two speakers ('{sides[0, i]}', '{sides[1, i]}'); correct the list or the speaker names"
             )
         if is_target.all() or not is_target.any():
             raise TrialError("an interval needs both target and non-target trials")
@@ -208,6 +207,8 @@ class _WeightedTrials:
         enrol, test = speakers.enrol[order], speakers.test[order]
         self._target_speaker = enrol[target]
         self._nontarget_speakers = enrol[~target], test[~target]
+        # A non-target trial within one speaker (a wrong label of the list) comes with that speaker, once.
+        self._within = np.flatnonzero(enrol[~target] == test[~target])
         # Vertices of the DET curve: how many trials of each class lie below each gap between distinct scores.
         below = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1, [values.size]])
         self._targets_below = np.concatenate([[0], np.cumsum(target)])[below]
@@ -224,7 +225,9 @@ class _WeightedTrials:
         """EER, then minDCF at each prior, shape (1 + priors,); NaN where the replicate lacks a class."""
         enrol, test = self._nontarget_speakers
         missed = _sums(weights[self._target_speaker])
-        passed = _sums(weights[enrol] * weights[test])
+        pairs = weights[enrol] * weights[test]
+        pairs[self._within] = weights[enrol[self._within]]
+        passed = _sums(pairs)
         targets, nontargets = int(missed[-1]), int(passed[-1])
         if targets == 0 or nontargets == 0:
             return np.full(1 + len(priors), np.nan)

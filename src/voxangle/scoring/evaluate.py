@@ -113,7 +113,10 @@ def evaluate(
             seed=seed,
         ),
         model=model or Model(),
-        notes=(*notes, *_cautions(intervals.speakers, speakers_from, eer.rate)),
+        notes=(
+            *notes,
+            *_cautions(intervals.speakers, len(_contradictions(trials, speaker)), speakers_from, eer.rate),
+        ),
         voxangle=__version__,
         command=_this_command() if command is None else command,
         machine=Machine.here(),
@@ -200,24 +203,27 @@ def _rows(embeddings: Embeddings, trials: Trials) -> NDArray[np.floating[Any]]:
 
 def _speaker_numbers(trials: Trials, speakers: Mapping[str, str] | None) -> NDArray[np.int64]:
     if speakers is None:
-        numbers = speakers_from_targets(trials)
-    else:
-        _require_known(trials, speakers, "speaker", "name the speaker of every utterance, or of none")
-        number: dict[str, int] = {}
-        numbers = np.array(
-            [number.setdefault(speakers[key], len(number)) for key in trials.utterances], dtype=np.int64
-        )
-    wrong = np.flatnonzero((numbers[trials.enrol] == numbers[trials.test]) != trials.target)
+        return speakers_from_targets(trials)
+    _require_known(trials, speakers, "speaker", "name the speaker of every utterance, or of none")
+    number: dict[str, int] = {}
+    numbers = np.array(
+        [number.setdefault(speakers[key], len(number)) for key in trials.utterances], dtype=np.int64
+    )
+    wrong = _contradictions(trials, numbers)
     if wrong.size:
         i = int(wrong[0])
         label, truth = ("target", "two speakers") if trials.target[i] else ("non-target", "one speaker")
-        source = "the target trials" if speakers is None else "the corpus"
         raise TrialError(
             f"{trials.name}, trial {i + 1}: '{trials.utterances[trials.enrol[i]]}' and "
-            f"'{trials.utterances[trials.test[i]]}' are a {label} trial, but of {truth} by {source} "
+            f"'{trials.utterances[trials.test[i]]}' are a {label} trial, but of {truth} by the corpus "
             f"({wrong.size} such trial(s)); correct the list or the speakers"
         )
     return numbers
+
+
+def _contradictions(trials: Trials, speaker: NDArray[np.int64]) -> NDArray[np.intp]:
+    """The trials whose label is not what their speakers say."""
+    return np.flatnonzero((speaker[trials.enrol] == speaker[trials.test]) != trials.target)
 
 
 def _require_known(trials: Trials, known: Mapping[str, Any], what: str, cure: str) -> None:
@@ -238,8 +244,13 @@ def _figure(point: OperatingPoint, interval: Interval) -> dict[str, Any]:
     }
 
 
-def _cautions(speakers: int, speakers_from: str, eer: float) -> list[str]:
+def _cautions(speakers: int, contradictions: int, speakers_from: str, eer: float) -> list[str]:
     cautions = []
+    if contradictions:
+        cautions.append(
+            f"{contradictions} non-target trials pair utterances that target trials join to one speaker: some labels "
+            "of the list are wrong. They are scored as the list has them."
+        )
     if speakers_from == "target trials":
         cautions.append(
             f"The {speakers} speakers are groups of utterances that target trials join; where one person makes "
