@@ -72,7 +72,7 @@ def road(rounds: int) -> Measurement:
 
         run.encoder.train()
         bare_seconds, whole_seconds = in_turns(bare, whole, rounds=rounds)
-        batches.close()  # type: ignore[attr-defined]
+        batches.close()
     ratios = bare_seconds / whole_seconds
     low, value, high = np.quantile(ratios, [0.25, 0.5, 0.75])
     rates = crops / np.median(bare_seconds), crops / np.median(whole_seconds)

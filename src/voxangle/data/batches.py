@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -89,7 +89,7 @@ class CropReader:
 
     def stream(
         self, first_step: int, last_step: int, *, ahead: int = 4, threads: int = 2
-    ) -> Iterator[CropBatch]:
+    ) -> Generator[CropBatch, None, None]:
         """The batches of steps [first_step, last_step) in order, read ahead by background threads.
 
         What is yielded does not depend on ``ahead`` or ``threads``. An error while reading is raised here,

@@ -65,7 +65,7 @@ class Checkpoint:
         """
         path = folder / CHECKPOINT
         for leftover in folder.glob(f".{CHECKPOINT}.*.tmp"):  # of a run that was killed while it wrote
-            leftover.unlink()
+            leftover.unlink(missing_ok=True)
         if not path.exists():
             return None
         try:

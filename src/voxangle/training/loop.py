@@ -6,7 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -135,17 +135,16 @@ class Run:
         if self.step:
             self.console.print(f"going on after step {self.step}", highlight=False)
         steps = recipe.schedule.steps
-        log = (
-            Log(self.folder, self.step, tensorboard=watch.tensorboard) if self.ranks.leads else None
-        )  # one process writes
+        log = Log(self.folder, self.step, tensorboard=watch.tensorboard) if self.ranks.leads else None
         point = None
         with (
             TrainingProgress(self.console, first_step=self.step, steps=steps) as progress,
             _asked_to_stop() as stop,
+            closing(self.reader.stream(self.step, steps)) as batches,
         ):
             self.encoder.train()
             since, crops = time.perf_counter(), 0
-            for batch in self.reader.stream(self.step, steps):
+            for batch in batches:
                 taken = self.take(batch)
                 self.step += 1
                 crops += len(batch.labels) * recipe.augment.views * self.ranks.world_size
