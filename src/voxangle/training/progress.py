@@ -143,7 +143,8 @@ class TrainingProgress(AbstractContextManager["TrainingProgress"]):
 
     def show(self, record: StepRecord) -> None:
         """Show losses, alpha and throughput."""
-        losses = " ".join(f"{name[:5]} {value:.3f}" for name, value in record.losses.items())
+        short = {"classification": "class", "contrastive": "contrast"}
+        losses = " ".join(f"{short[name]} {value:.3f}" for name, value in record.losses.items())
         facts = f"loss {losses}  alpha {record.alpha:.2f}  {record.crops_per_second:.0f} crops/s"
         self._live.update(self._task, completed=record.step, facts=facts)
         now = time.monotonic()
