@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from voxangle.audio import SAMPLE_RATE, load, probe
+from voxangle.audio import AUDIO_SUFFIXES, SAMPLE_RATE, Waveform, load, probe
 from voxangle.augment.babble import Talkers
-from voxangle.augment.clips import Clips, Waveform
+from voxangle.augment.clips import Clips
 from voxangle.augment.coloured_noise import coloured_noise
 from voxangle.augment.config import AugmentConfig
 from voxangle.augment.kinds import Added, Babble, Clean, Kind, Reverb
@@ -21,7 +21,6 @@ from voxangle.errors import AudioError, CorpusError
 
 __all__ = ["Banks", "build_banks"]
 
-_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".webm"}
 _CLIP_SECONDS = 4.0
 _SYNTHETIC_CLIPS = 64
 _SYNTHETIC_SECONDS = 8
@@ -226,7 +225,7 @@ def _by_turns(labels: Numbers, random: np.random.Generator) -> Numbers:
 
 
 def _recordings(folder: Path, layout: str) -> list[Path]:
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in _SUFFIXES)
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES)
     if not files:
         what = "holds no recordings" if folder.is_dir() else "no such folder"
         raise CorpusError(f"{folder}: {what}; expected {layout}")

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any
 
 import numpy as np
 import torch
 
-from voxangle.audio import SAMPLE_RATE
+from voxangle.audio import SAMPLE_RATE, Waveform
 
-__all__ = ["Clips", "Waveform", "pick"]
-
-Waveform = np.ndarray[Any, np.dtype[np.float32]]
+__all__ = ["Clips", "pick"]
 
 _SEAM = SAMPLE_RATE // 100
 

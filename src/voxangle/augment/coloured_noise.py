@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from voxangle.audio import SAMPLE_RATE
-from voxangle.augment.clips import Waveform
+from voxangle.audio import SAMPLE_RATE, Waveform
 
 __all__ = ["coloured_noise"]
 
@@ -34,7 +33,7 @@ def coloured_noise(random: np.random.Generator, samples: int) -> Waveform:
     if random.random() < 0.5:
         swell = _filtered(random, np.exp(-((frequency / random.uniform(0.5, 8.0)) ** 2)), samples)
         noise = noise * np.exp(random.uniform(0.3, 1.2) * swell / swell.std())
-    return (noise / np.abs(noise).max()).astype(np.float32)
+    return np.asarray(noise / np.abs(noise).max(), np.float32)
 
 
 def _filtered(

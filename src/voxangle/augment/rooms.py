@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from voxangle.audio import SAMPLE_RATE
-from voxangle.augment.clips import Waveform
+from voxangle.audio import SAMPLE_RATE, Waveform
 from voxangle.augment.mixing import DIRECT_PATH
 from voxangle.errors import MissingExtraError
 from voxangle.storage import atomic_write

@@ -11,13 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from voxangle.audio import SAMPLE_RATE
+from voxangle.audio import SAMPLE_RATE, Waveform
 from voxangle.data.sampler import Rows, SpeakerSampler
 from voxangle.errors import RecipeError
 
 __all__ = ["CropBatch", "CropReader", "Recordings", "SpeakerSampler"]
-
-Waveform = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class Recordings(Protocol):
