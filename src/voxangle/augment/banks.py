@@ -16,7 +16,7 @@ from voxangle.augment.clips import Clips
 from voxangle.augment.coloured_noise import coloured_noise
 from voxangle.augment.config import AugmentConfig
 from voxangle.augment.kinds import Added, Babble, Clean, Kind, Reverb
-from voxangle.augment.rooms import aligned, simulated_rooms
+from voxangle.augment.rooms import aligned, measured_room, simulated_rooms
 from voxangle.errors import AudioError, CorpusError
 
 __all__ = ["Banks", "build_banks"]
@@ -110,12 +110,11 @@ def _reverb(sources: _Sources, random: np.random.Generator) -> tuple[Kind, str]:
     # RIRS_NOISES keeps noises beside its rooms, and tells them apart by name only.
     files = [file for file in _recordings(folder, layout) if "noise" not in file.stem]
     chosen = random.permutation(len(files))[:count]
-    responses, _, bad = _gather(chosen, lambda row, _seconds, _place: load(files[row]), np.inf, random)
+    responses, _, bad = _gather(chosen, lambda row, _seconds, _place: measured_room(files[row]), np.inf, random)
     if not responses:
         raise _nothing(folder, layout, bad)
-    return Reverb(
-        aligned(responses)
-    ), f"{len(responses)} of the {len(files)} rooms in {folder}{_skipped(bad)}"
+    note = f"{len(responses)} of the {len(files)} rooms in {folder}{_skipped(bad)}"
+    return Reverb(aligned(responses)), note
 
 
 def _noise(sources: _Sources, random: np.random.Generator) -> tuple[Kind, str]:
@@ -133,9 +132,6 @@ def _noise(sources: _Sources, random: np.random.Generator) -> tuple[Kind, str]:
 def _babble(sources: _Sources, random: np.random.Generator) -> tuple[Kind | None, str]:
     config, prepared = sources.config, sources.prepared
     labels = prepared.manifest.labels()
-    speakers = len(np.unique(labels))
-    if speakers < 2:
-        return None, "left out, its share goes to the other kinds (babble needs at least two speakers)"
 
     def segment(row: int, seconds: float, place: float) -> Waveform:
         samples = int(prepared.samples[row])
@@ -145,8 +141,11 @@ def _babble(sources: _Sources, random: np.random.Generator) -> tuple[Kind | None
     clips, rows, _ = _gather(_by_turns(labels, random), segment, config.bank_seconds, random)
     order = np.argsort(labels[rows], kind="stable")
     heard = labels[rows][order]
+    speakers = len(np.unique(heard))
+    if speakers < 2:
+        return None, "left out, its share goes to the other kinds (babble needs at least two speakers)"
     voices = Talkers.of(Clips.of([clips[i] for i in order]), heard)
-    note = f"{len(clips)} segments of {len(np.unique(heard))} of the {speakers} training speakers"
+    note = f"{len(clips)} segments of {speakers} of the {len(np.unique(labels))} training speakers"
     return Babble(voices, config.babble_snr, config.babble_speakers), note
 
 

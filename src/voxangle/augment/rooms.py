@@ -1,18 +1,19 @@
-"""Impulse responses of simulated rooms."""
+"""Impulse responses of rooms, measured or simulated."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import soundfile
 import torch
 
-from voxangle.audio import SAMPLE_RATE, Waveform
+from voxangle.audio import SAMPLE_RATE, Waveform, load, probe, resample
 from voxangle.augment.mixing import DIRECT_PATH
-from voxangle.errors import MissingExtraError
+from voxangle.errors import AudioError, MissingExtraError
 from voxangle.storage import atomic_write
 
-__all__ = ["aligned", "simulated_rooms"]
+__all__ = ["aligned", "measured_room", "simulated_rooms"]
 
 _LONGEST = SAMPLE_RATE
 _VERSION = 1
@@ -33,6 +34,30 @@ def aligned(responses: list[Waveform]) -> torch.Tensor:
         whole = np.concatenate([lead, response[max(0, direct - DIRECT_PATH) :]])
         shifted.append(torch.from_numpy(whole[:_LONGEST] / size.max()).float())
     return torch.nn.utils.rnn.pad_sequence(shifted, batch_first=True)
+
+
+def measured_room(path: Path) -> Waveform:
+    """An impulse response from a file; of several channels the one with the highest peak.
+
+    Not their mean: the microphones of an array hear the direct path at different times, and their mean
+    would comb out the treble.
+
+    Returns:
+        Shape (samples,), float32, at 16 kHz.
+
+    Raises:
+        AudioError: the file cannot be read, or has several channels and is not wav, flac or ogg.
+    """
+    response = load(path)
+    if probe(path).channels == 1:
+        return response
+    try:
+        channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(
+            path, "several channels, of which one cannot be taken in this format; convert it to wav"
+        ) from error
+    return resample(np.ascontiguousarray(channels[:, np.abs(channels).max(axis=0).argmax()]), rate)
 
 
 def simulated_rooms(count: int, *, seed: int, cache: Path) -> torch.Tensor:
