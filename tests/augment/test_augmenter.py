@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import torch
 from voxangle.augment import AugmentConfig, Augmenter, Banks, KindWeights
 from voxangle.augment.babble import Talkers
 from voxangle.augment.clips import Clips
-from voxangle.augment.kinds import Added, Babble, Clean, Draws, Reverb
+from voxangle.augment.kinds import Added, Babble, Clean, Reverb
 from voxangle.augment.mixing import DIRECT_PATH, power
 from voxangle.errors import CorpusError
 
@@ -88,14 +90,20 @@ def test_the_levels_of_what_is_added_fill_their_range(
     assert snr.mean().item() == pytest.approx((low + high) / 2, abs=0.08 * (high - low))
 
 
-def test_an_exact_level_comes_out_exactly(banks: Banks) -> None:
-    for kind in ("noise", "music", "babble"):
-        bank = banks.kinds[kind]
-        draws = Draws(torch.full((6,), 0.5).double(), torch.rand(6).double(), torch.rand(6, 7, 3).double())
-        x = crops()
-        added = bank(x, draws, None).double() - x.double()
-        snr = 10 * torch.log10(x.double().square().mean(1) / added.square().mean(1))
-        np.testing.assert_allclose(snr, sum(bank.snr) / 2, atol=0.01)
+@pytest.mark.parametrize("kind", ["noise", "music", "babble"])
+@pytest.mark.parametrize("samples", [1600, 7919, 48_000])
+@pytest.mark.parametrize("level", [1e-3, 0.1, 1.0])
+@pytest.mark.parametrize("snr", [-5.0, 0.0, 7.3, 20.0])
+def test_the_snr_of_a_view_is_exact_to_a_tenth_of_a_decibel(
+    banks: Banks, kind: str, samples: int, level: float, snr: float
+) -> None:
+    x = level * crops(8, samples)
+    x[:, samples // 2 :] *= 0.05  # half a pause: it counts
+    bank = Banks({kind: dataclasses.replace(banks.kinds[kind], snr=(snr, snr))})
+    views = Augmenter(only(kind), bank)(x, generator())
+    added = views[:, 1].double() - views[:, 0].double()
+    got = 10 * torch.log10(x.double().square().mean(1) / added.square().mean(1))
+    np.testing.assert_allclose(got, snr, atol=0.1)
 
 
 def test_a_view_in_a_room_is_the_crop_convolved_with_one_of_the_rooms(banks: Banks) -> None:
@@ -113,11 +121,30 @@ def test_kinds_come_as_often_as_their_weights_say(banks: Banks) -> None:
     augmenter = Augmenter(AugmentConfig(views=3, kinds=KindWeights(**weights)), banks)
     assert augmenter.kinds == ("clean", "reverb", "noise", "music")
     numbers, _ = augmenter._draw(0, 5000, generator())
-    share = torch.bincount(numbers, minlength=4) / 10_000
-    torch.testing.assert_close(share, torch.tensor([0.1, 0.3, 0.2, 0.4]), atol=0.02, rtol=0)
+    expected = 10_000 * torch.tensor([0.1, 0.3, 0.2, 0.4])
+    chi_square = ((torch.bincount(numbers, minlength=4) - expected) ** 2 / expected).sum()
+    assert chi_square < 16.3  # 3 degrees of freedom, p = 0.001
     made = Augmenter(AugmentConfig(kinds=KindWeights(**weights)), banks)(crops(400, 300), generator())
     unchanged = (made[:, 1] == made[:, 0]).all(1).float().mean().item()
     assert unchanged == pytest.approx(0.1, abs=0.05)
+
+
+def test_the_views_of_one_crop_draw_their_kinds_apart_from_each_other(banks: Banks) -> None:
+    numbers, _ = Augmenter(AugmentConfig(views=3), banks)._draw(0, 4000, generator())
+    pairs = torch.bincount(numbers.reshape(-1, 2) @ torch.tensor([4, 1]), minlength=16)
+    assert ((pairs - 250) ** 2 / 250).sum() < 37.7  # 15 degrees of freedom, p = 0.001
+
+
+@pytest.mark.parametrize("off", ["clean", "reverb", "noise", "babble", "music"])
+def test_a_kind_of_weight_0_is_never_drawn(banks: Banks, off: str) -> None:
+    def refuse(*_: object) -> torch.Tensor:
+        raise AssertionError(f"{off} was drawn")
+
+    bank = Banks({**banks.kinds, off: SimpleNamespace(__call__=refuse, to=lambda _: refuse)})
+    augmenter = Augmenter(AugmentConfig(kinds=KindWeights(**{**ALL, off: 0.0})), bank)
+    assert augmenter(crops(200, 300), generator()).shape == (200, 2, 300)
+    with pytest.raises(AssertionError, match="was drawn"):
+        Augmenter(AugmentConfig(kinds=KindWeights(**ALL)), bank)(crops(200, 300), generator())
 
 
 def test_a_generator_s_seed_decides_everything(banks: Banks) -> None:
@@ -188,6 +215,16 @@ def test_when_no_kind_has_a_bank_the_reasons_are_given() -> None:
     with pytest.raises(CorpusError, match="music: left out"):
         Augmenter(only("music"), Banks({}, ("music: left out, nothing there",)))
     assert Augmenter(only("music", views=1), Banks({}))(crops(), generator()).shape == (6, 1, 4000)
+
+
+def test_everything_is_computed_where_the_batch_is(banks: Banks) -> None:
+    # The meta device computes nothing, but refuses an operand that was left on the CPU.
+    augmenter = Augmenter(AugmentConfig(views=4, kinds=KindWeights(**ALL)), banks)
+    labels = torch.arange(6)
+    made = augmenter(crops().to("meta"), generator(), labels)
+    assert made.is_meta
+    assert made.shape == (6, 4, 4000)
+    assert augmenter(crops(), generator(), labels).device.type == "cpu"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -113,6 +113,33 @@ def test_a_bank_is_bounded_and_takes_a_little_of_many_files(cache, tmp_path) -> 
     assert {round(loudest(clip(whole, i)) / 200) for i in range(8)} == set(range(1, 9))
 
 
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
+@pytest.mark.parametrize("seconds", [0.02, 1.0, 3.999, 4.0, 4.001, 9.0])
+def test_a_clip_is_a_segment_of_its_file_or_all_of_it_where_that_is_shorter(
+    cache, tmp_path, rate, seconds
+) -> None:
+    for number in range(3):
+        write(tmp_path / f"{number}.wav", tone(1000, seconds, rate), rate)
+    banks = banks_of(cache, kinds={"music": 1}, music=tmp_path, bank_seconds=12)
+    clips = banks.kinds["music"].clips
+    assert "3 of the 3 files" in banks.notes[0]
+    assert "skipped" not in banks.notes[0]
+    seam = min(0.01, seconds / 2)
+    assert (clips.lengths / 16_000).tolist() == pytest.approx([min(seconds, 4.0) - seam] * 3, abs=2e-4)
+
+
+def test_segments_begin_anywhere_in_their_files(cache, tmp_path) -> None:
+    for number in range(12):
+        # A tone that rises by 100 Hz a second says where the segment begins.
+        time = np.arange(160_000) / 16_000
+        write(tmp_path / f"{number}.wav", (0.3 * np.sin(2 * np.pi * (500 + 50 * time) * time)).astype("f4"))
+    clips = banks_of(cache, kinds={"music": 1}, music=tmp_path, bank_seconds=48).kinds["music"].clips
+    starts = [(loudest(clip(clips, i)[:3200]) - 510) / 100 for i in range(12)]
+    assert len(clips) == 12
+    assert -0.1 < min(starts) < 2
+    assert 4 < max(starts) < 6.1
+
+
 def test_files_that_cannot_be_read_are_counted_and_skipped(cache, tmp_path) -> None:
     write(tmp_path / "good.wav", tone(1000, 2))
     write(tmp_path / "silent.wav", np.zeros(16_000, np.float32))
@@ -165,15 +192,34 @@ def test_rirs_noises_gives_rooms_and_not_its_noises(cache, tmp_path) -> None:
     assert len(banks_of(cache, kinds={"reverb": 1}, rirs=tmp_path, rooms=1).kinds["reverb"].rooms) == 1
 
 
+def test_a_broken_room_in_the_middle_and_an_array_of_microphones_leave_the_others_as_they_are(
+    cache, tmp_path
+) -> None:
+    response = np.zeros((800, 8), np.float32)
+    response[90 + 3 * np.arange(8), np.arange(8)] = 0.8
+    write(tmp_path / "a.wav", response[:, 0])
+    (tmp_path / "b.wav").write_bytes(b"RIFF")
+    write(tmp_path / "c.wav", response)
+    banks = banks_of(cache, kinds={"reverb": 1}, rirs=tmp_path)
+    rooms = banks.kinds["reverb"].rooms
+    assert torch.nonzero(rooms > 0.05).tolist() == [[0, DIRECT_PATH], [1, DIRECT_PATH]]
+    (note,) = banks.notes
+    assert "2 of the 3 rooms" in note
+    assert "1 skipped" in note
+    assert "b.wav" in note
+
+
 def test_noises_alone_are_no_rooms(cache, tmp_path) -> None:
     write(tmp_path / "noise-free-sound-0001.wav", tone(100, 1))
     with pytest.raises(CorpusError, match="holds no impulse response"):
         banks_of(cache, kinds={"reverb": 1}, rirs=tmp_path)
 
 
-def test_babble_is_of_training_speakers_as_many_as_there_is_room_for(cache) -> None:
-    labels = [0] * 20 + [1, 2, 3]
-    voices = banks_of(cache, Speech(labels), kinds={"babble": 1}, bank_seconds=16).kinds["babble"].voices
+@pytest.mark.parametrize("seed", range(4))
+def test_babble_is_of_training_speakers_as_many_as_there_is_room_for(cache, seed) -> None:
+    speech = Speech([0] * 20 + [1, 2, 3])
+    banks = banks_of(cache, speech, seed, kinds={"babble": 1}, bank_seconds=16)
+    voices = banks.kinds["babble"].voices
     assert voices.speakers.tolist() == [0, 1, 2, 3]
     assert voices.counts[1:].tolist() == [1, 1, 1]
     for speaker, first, count in zip(voices.speakers, voices.first, voices.counts, strict=True):
@@ -185,6 +231,9 @@ def test_one_speaker_alone_makes_no_babble(cache) -> None:
     banks = banks_of(cache, Speech([0, 0]), kinds={"babble": 1, "noise": 1})
     assert set(banks.kinds) == {"noise"}
     assert "babble: left out" in " ".join(banks.notes)
+    small = banks_of(cache, kinds={"babble": 1, "noise": 1}, bank_seconds=0.5)
+    assert set(small.kinds) == {"noise"}
+    assert "babble: left out" in " ".join(small.notes)
 
 
 def test_a_seed_names_a_bank_and_one_kind_does_not_disturb_another(cache, tmp_path) -> None:

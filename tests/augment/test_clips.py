@@ -60,6 +60,7 @@ def test_repeating_a_clip_makes_no_click() -> None:
     crop = clips.crops(torch.tensor([0]), torch.zeros(1, dtype=torch.float64), 9000)[0]
     steepest = 2 * np.pi * 137.3 / 16000
     assert crop.diff().abs().max() < 1.5 * steepest
+    assert crop[6000:].equal(crop[6000 - 2 * (3000 - 160) : 9000 - 2 * (3000 - 160)])
     assert np.abs(np.diff(np.tile(wave, 2))).max() > 3 * steepest
 
 

@@ -60,6 +60,29 @@ def test_reverberation_is_convolution_from_the_direct_path_on(samples: int, taps
         np.testing.assert_allclose(got, in_room(crop, response), atol=2e-6)
 
 
+def test_a_click_stays_where_it_was_and_its_reflections_follow() -> None:
+    x = torch.zeros(1, 1000)
+    x[0, 300] = 0.5
+    room = torch.zeros(1, 400)
+    room[0, [DIRECT_PATH, DIRECT_PATH + 250]] = torch.tensor([1.0, -0.5])
+    wet = reverberate(x, room)[0]
+    assert torch.nonzero(wet.abs() > 1e-6)[:, 0].tolist() == [300, 550]
+    assert (wet[550] / wet[300]).item() == pytest.approx(-0.5, abs=1e-5)
+    assert power(wet).item() == pytest.approx(power(x[0]).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 16_000, 31_999, 48_000])
+def test_reverberation_of_any_length_is_that_of_scipy(samples: int) -> None:
+    signal = pytest.importorskip("scipy.signal")
+    x, h = waveforms(7, 2, samples), waveforms(8, 2, 16_000)
+    wet = signal.fftconvolve(x.double().numpy(), h.double().numpy(), axes=1)
+    wet = wet[:, DIRECT_PATH : DIRECT_PATH + samples]
+    wet *= np.sqrt((x.double() ** 2).mean(1, keepdim=True).numpy() / (wet**2).mean(1, keepdims=True))
+    got = reverberate(x, h)
+    assert got.shape == x.shape
+    np.testing.assert_allclose(got, wet, atol=1e-4 * np.abs(wet).max())
+
+
 def test_reverberation_keeps_the_power_and_an_empty_room_the_crop() -> None:
     x, h = waveforms(4, 3, 2000), waveforms(5, 3, 500)
     torch.testing.assert_close(power(reverberate(x, h)), power(x), rtol=1e-4, atol=0)

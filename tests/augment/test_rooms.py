@@ -1,15 +1,16 @@
 from __future__ import annotations
 
-import builtins
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from voxangle.augment.mixing import DIRECT_PATH
-from voxangle.augment.rooms import aligned, simulated_rooms
-from voxangle.errors import MissingExtraError
+from voxangle.augment.rooms import aligned, measured_room, simulated_rooms
+from voxangle.errors import AudioError, MissingExtraError
 
 
 def reverberation_seconds(response: np.ndarray) -> float:
@@ -71,11 +72,51 @@ def test_without_pyroomacoustics_the_error_names_the_extra_and_the_alternatives(
 
 
 def without_pyroomacoustics(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
+    monkeypatch.setitem(sys.modules, "pyroomacoustics", None)
 
-    def refuse(name: str, *rest: object) -> object:
-        if name == "pyroomacoustics":
-            raise ImportError(name)
-        return real(name, *rest)
 
-    monkeypatch.setattr(builtins, "__import__", refuse)
+def test_a_simulation_that_is_cut_off_leaves_no_rooms_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyroomacoustics")
+    whole = np.save
+
+    def half(file: object, rooms: np.ndarray) -> None:
+        whole(file, rooms[:1])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as cut_off:
+        cut_off.setattr(np, "save", half)
+        with pytest.raises(KeyboardInterrupt):
+            simulated_rooms(2, seed=1, cache=tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert len(simulated_rooms(2, seed=1, cache=tmp_path)) == 2
+    assert len(simulated_rooms(3, seed=1, cache=tmp_path)) == 3
+
+
+def microphones(*delays: int, rate: int = 16_000) -> np.ndarray:
+    """An array's response, shape (samples, channels): the direct path reaches each at a time of its own."""
+    response = np.zeros((rate // 10, len(delays)), np.float32)
+    response[list(delays), range(len(delays))] = np.linspace(0.5, 0.9, len(delays))
+    return response
+
+
+def test_of_the_microphones_of_an_array_one_is_taken(tmp_path: Path) -> None:
+    array = microphones(60, 63, 66, 69, 72, 75, 78, 81)
+    soundfile.write(tmp_path / "array.wav", array, 16_000, subtype="FLOAT")
+    np.testing.assert_array_equal(measured_room(tmp_path / "array.wav"), array[:, 7])
+
+
+def test_a_measured_room_comes_at_16_khz_whatever_its_rate(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "one.wav", microphones(480, rate=48_000), 48_000, subtype="FLOAT")
+    soundfile.write(tmp_path / "two.wav", microphones(900, 480, rate=48_000), 48_000, subtype="FLOAT")
+    for name in ("one.wav", "two.wav"):
+        room = measured_room(tmp_path / name)
+        assert len(room) == 1600
+        assert np.abs(room).argmax() == 160
+
+
+def test_a_room_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.wav").write_bytes(b"RIFF and no more")
+    with pytest.raises(AudioError, match=r"broken\.wav"):
+        measured_room(tmp_path / "broken.wav")
