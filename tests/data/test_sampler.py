@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from voxangle.data.sampler import SpeakerSampler
@@ -62,6 +62,8 @@ def test_a_batch_is_p_different_speakers_with_k_consecutive_recordings_each(corp
 
 @settings(max_examples=60, deadline=None)
 @given(corpora())
+@example((np.arange(2).repeat([3, 30]), 2, 4, 1))
+@example((np.arange(2).repeat([2, 40]), 2, 5, 1))
 def test_recordings_of_a_batch_differ_wherever_the_speaker_has_enough(corpus) -> None:
     labels, speakers, recordings, _ = corpus
     for batch in epoch_of(SpeakerSampler(labels, speakers=speakers, recordings=recordings, seed=1)):

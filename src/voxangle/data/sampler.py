@@ -122,17 +122,19 @@ class SpeakerSampler:
 
 
 def _shuffled_cycles(random: np.random.Generator, items: int, group: int, total: int) -> Rows:
-    """``total`` draws from ``range(items)``: a shuffled cycle after another, each ``group`` without repeats.
+    """``total`` draws from ``range(items)``, a shuffled cycle after another; ``group`` divides ``total``.
 
-    Where ``items < group`` a group cannot be without repeats; its items then come equally often (up to one).
+    A group has no repeats, or where ``items < group``, every item equally often (up to one).
     """
     cycles = -(-total // items)
     decks = random.permuted(np.broadcast_to(np.arange(items), (cycles, items)), axis=1)
-    if items > group and items % group:
-        for cycle in range(1, cycles):
-            drawn = cycle * items % group
-            if drawn:
-                _bar(decks[cycle], decks[cycle - 1, -drawn:], group - drawn)
+    starts = np.arange(0, total, group)
+    cut = (starts % items > 0) & ((starts + group) % items > 0)
+    for start in starts[cut & (starts // items < (starts + group) // items)].tolist():
+        # The group takes the end of one cycle and the beginning of a later one: they must not overlap.
+        first, gone = divmod(start, items)
+        last, taken = divmod(start + group, items)
+        _bar(decks[last], decks[first, gone:], min(gone, taken))
     return decks.reshape(-1)[:total]
 
 
