@@ -181,11 +181,14 @@ class Run:
         """One optimiser step; what it saw."""
         recipe, device = self.recipe, self.ranks.device
         labels = batch.labels.to(device)
-        # Draws belong to the step and the rank, not to what ran before: resuming needs no generator state.
-        entropy = np.random.SeedSequence((recipe.seed, self.step, self.ranks.rank), spawn_key=(2,))
+        # Draws belong to the step and the row of the global batch: resuming needs no generator state, and a rank
+        # makes the views that a single process would make of its crops.
+        entropy = np.random.SeedSequence((recipe.seed, self.step), spawn_key=(2,))
         draws = torch.Generator().manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
         with torch.no_grad():
-            views = self.augmenter(batch.waveforms.to(device), draws, labels)
+            views = self.augmenter(
+                batch.waveforms.to(device), draws, labels, first_row=self.sampler.first_row
+            )
             features, _ = self.filterbank(views.flatten(0, 1))
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
             local = self.parallel(features)
