@@ -110,7 +110,9 @@ def _reverb(sources: _Sources, random: np.random.Generator) -> tuple[Kind, str]:
     # RIRS_NOISES keeps noises beside its rooms, and tells them apart by name only.
     files = [file for file in _recordings(folder, layout) if "noise" not in file.stem]
     chosen = random.permutation(len(files))[:count]
-    responses, _, bad = _gather(chosen, lambda row, _seconds, _place: measured_room(files[row]), np.inf, random)
+    responses, _, bad = _gather(
+        chosen, lambda row, _seconds, _place: measured_room(files[row]), np.inf, random
+    )
     if not responses:
         raise _nothing(folder, layout, bad)
     note = f"{len(responses)} of the {len(files)} rooms in {folder}{_skipped(bad)}"
