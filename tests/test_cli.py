@@ -217,6 +217,43 @@ def test_a_trial_list_that_cannot_be_scored_is_refused(
     assert message in err
 
 
+def test_what_must_be_said_beside_the_figures_is_said(
+    voxangle: Terminal, tmp_path: Path, run: Path, voices: Path
+) -> None:
+    trials = trial_list(tmp_path / "pairs.txt", voices)
+    _, out, _ = voxangle(
+        "evaluate", "--model", run, "--trials", trials, "--root", voices, "--out", tmp_path / "e"
+    )
+    assert "note: Only 6 speakers" in out
+
+
+def test_two_lists_of_one_name_are_refused(
+    voxangle: Terminal, tmp_path: Path, run: Path, voices: Path
+) -> None:
+    one, other = trial_list(tmp_path / "a.txt", voices), tmp_path / "b" / "a.txt"
+    other.parent.mkdir()
+    other.write_bytes(one.read_bytes())
+    code, _, err = voxangle("evaluate", "--model", run, "-t", one, "-t", other, "--root", voices)
+    assert code == 2
+    assert "two lists are called 'a'" in err
+
+
+def test_surroundings_that_fail_are_told_without_a_traceback(
+    voxangle: Terminal, tmp_path: Path, run: Path, voices: Path
+) -> None:
+    wav = voices / "s0" / "u0.wav"
+    code, _, err = voxangle("embed", "--model", run, wav, "--out", "/proc/nowhere/e.npz")
+    assert code == 2
+    assert "cannot be written" in err
+    (tmp_path / "list").write_bytes(b"a\0b\n")
+    code, _, err = voxangle("embed", "--model", run, "--list", tmp_path / "list", "--out", tmp_path / "e.npz")
+    assert code == 2
+    assert "NUL" in err
+    code, _, err = voxangle("verify", wav, wav, "--model", run, "--threshold", "nan")
+    assert code == 2
+    assert "nan" in err
+
+
 def test_embeddings_of_a_list_are_keyed_by_its_lines(
     voxangle: Terminal, tmp_path: Path, run: Path, voices: Path
 ) -> None:

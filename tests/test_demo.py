@@ -57,10 +57,12 @@ def test_it_trains_both_systems_and_reports_on_held_out_voices(tmp_path: Path) -
         assert result.model.sha256
         assert Embedder.load(tmp_path / system).card.name == system
     assert "full minus AAM-softmax" in said
-    assert "4 voices" in said
+    assert "4 voices and 0.0 h, of which 0 voices only set the threshold" in said.replace("\n", " ")
+    assert "Only 2 speakers" in said
     assert "not an experiment" in said
     html = page.read_text()
     assert html.count("data:image/png;base64,") == 3
+    assert "Only 2 speakers" in html
     assert "Made up &lt;for a test&gt;." in html
     assert "http://" not in html
     recipes = [json.loads(json.dumps((tmp_path / s / "recipe.yaml").read_text())) for s in ("full", "aam")]

@@ -38,10 +38,16 @@ def test_the_effective_recipe_reads_back_as_itself(tmp_path: Path) -> None:
 def test_overrides_win_and_reach_any_depth(tmp_path: Path) -> None:
     recipe = Recipe.read(
         write(tmp_path),
-        ["optimizer.lr=1e-4", "objective.contrastive.attention.scale=3", "augment.kinds.music=0"],
+        [
+            "optimizer.lr=1e-4",
+            "objective.balancing.floor=0.1",
+            "objective.contrastive.attention.scale=3",
+            "augment.kinds.music=0",
+        ],
     )
     assert recipe.optimizer.lr == 1e-4
     assert recipe.objective.contrastive.attention.scale == 3
+    assert recipe.objective.balancing.floor == 0.1
     assert recipe.augment.kinds.music == 0
     assert Recipe.read(write(tmp_path), ["objective.contrastive=null"]).objective.contrastive is None
 
@@ -68,7 +74,11 @@ def test_a_path_on_the_command_line_is_relative_to_where_one_stands(
         ("optimizer: {lr: fast}", "fast"),
         ("batch: {speakers: 1}", "'batch.speakers'"),
         ("features: {bins: 40}", "encoder.bins (80) and features.bins (40) differ"),
-        ("schedule: null", "'schedule'"),
+        ("schedule: null", "'schedule': expected a section"),
+        ("objective:", "'objective': expected a section"),
+        ("batch: {recordings: 1}\naugment: {views: 1}", "no anchor has a positive"),
+        ("name: ../../elsewhere", "'name'"),
+        ("seed: 99999999999999999999", "'seed'"),
     ],
 )
 def test_a_mistake_is_named_with_its_cure(tmp_path: Path, change: str, message: str) -> None:
@@ -82,7 +92,9 @@ def test_a_mistake_is_named_with_its_cure(tmp_path: Path, change: str, message: 
 def test_an_unknown_key_of_the_encoder_and_an_unknown_encoder(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="did you mean 'channels'"):
         Recipe.read(write(tmp_path, MINIMAL.replace("channels", "chanels")))
-    with pytest.raises(RecipeError, match="ecapa_tdnn"):
+    with pytest.raises(
+        RecipeError, match=r"'encoder.architecture': unknown 'ecapa'; did you mean 'ecapa_tdnn'"
+    ):
         Recipe.read(write(tmp_path, MINIMAL.replace("ecapa_tdnn", "ecapa")))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from voxangle.errors import StorageError
-from voxangle.storage import atomic_write, cache_folder
+from voxangle.storage import append_line, atomic_write, cache_folder, writable_folder
 
 FILLERS = {
     "text": "temporary.write_text('x' * 10**6)",
@@ -100,7 +100,7 @@ def test_a_full_disk_leaves_the_old_file_and_says_so(filler, tmp_path):
     command = (*wrap, f"{mount} && echo old > '{disk}/file' && \"$@\"; code=$?; {keep}; exit $code", "sh")
     result = save(disk / "file", FILLERS[filler], wrap=command)
     assert result.returncode == 2, result.stderr
-    assert f"{disk / 'file'}: the disk is full; the previous file is untouched" in result.stdout
+    assert f"{disk / 'file'}: the disk is full; what was there before is untouched" in result.stdout
     assert {path.name: path.read_text() for path in (tmp_path / "kept").iterdir()} == {"file": "old\n"}
 
 
@@ -111,7 +111,7 @@ def test_a_file_beyond_the_limit_leaves_the_old_file_and_says_so(filler, tmp_pat
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))"
     result = save(path, FILLERS[filler], before=limit)
     assert result.returncode == 2, result.stderr
-    assert "the disk is full; the previous file is untouched" in result.stdout
+    assert "the disk is full; what was there before is untouched" in result.stdout
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -145,3 +145,32 @@ def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "voxangle"
+
+
+def test_a_link_s_target_is_written_and_a_device_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    with atomic_write(tmp_path / "link") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() == "new"
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StorageError, match="not a regular file"), atomic_write(tmp_path / "pipe"):
+        pass
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_folder_is_tried_by_writing(tmp_path: Path) -> None:
+    assert writable_folder(tmp_path / "a" / "b").is_dir()
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="choose another folder"):
+        writable_folder(tmp_path / "file" / "b")
+
+
+def test_a_line_that_cannot_be_appended_names_the_file(tmp_path: Path) -> None:
+    append_line(tmp_path / "log", "one")
+    append_line(tmp_path / "log", "two")
+    assert (tmp_path / "log").read_text() == "one\ntwo\n"
+    with pytest.raises(StorageError, match="log"):
+        append_line(tmp_path / "no" / "log", "three")

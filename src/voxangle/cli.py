@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from voxangle.data import Trials
     from voxangle.encoders import Embedder
+    from voxangle.scoring import Result
 
 # Two spinning OpenMP threads collapse beside another busy process; libgomp reads these when torch loads it.
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
@@ -46,9 +47,19 @@ def main() -> None:
     except VoxangleError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
+    except (
+        OSError
+    ) as error:  # the disk, a permission, a name that cannot be: the surroundings, not the program
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except MemoryError as error:
+        print(f"error: not enough memory ({error}); make the batch or the model smaller", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except SystemExit as left:
+        if left.code == 130 and isinstance(left.__context__, KeyboardInterrupt):
+            print("stopped; the same command goes on", file=sys.stderr)  # noqa: T201
+        raise
 
 
 def _console() -> Console:
@@ -160,7 +171,9 @@ def train(
         model = run(checked, folder, fresh=fresh, console=_console())
     except TrainingInterrupted as stopped:
         command = shlex.join(["voxangle", *(word for word in sys.argv[1:] if word != "--fresh")])
-        typer.echo(f"{stopped}\nto go on: {command}", err=True)
+        if int(os.environ.get("RANK", "0")) == 0:
+            launcher = "the same torchrun command, or alone: " if "WORLD_SIZE" in os.environ else ""
+            typer.echo(f"{stopped}\nto go on: {launcher}{command}", err=True)
         raise typer.Exit(130) from None
     if int(os.environ.get("RANK", "0")) == 0:
         typer.echo(f"the model is in {model}")
@@ -205,6 +218,7 @@ def evaluate(
         plot_scores(result, target / f"{result.name}-scores.png")
     plot_det(results, target / "det.png")
     console.print(results_table(results))
+    _say_notes(results, console)
     typer.echo(f"results and plots are in {target}")
 
 
@@ -253,12 +267,16 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Is it the same voice? The score, the decision, and where the threshold comes from."""
+    import math
+
     import numpy as np
 
     embedder, _ = _load(model)
     a, b = embedder.embed_files([first, second]).embeddings
     score = float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
     known = embedder.card.threshold
+    if threshold is not None and not math.isfinite(threshold):
+        raise VoxangleError(f"--threshold {threshold}: expected a number")
     if threshold is not None:
         limit, source = threshold, "given on the command line"
     elif known is not None:
@@ -315,6 +333,17 @@ def demo(
     typer.echo(f"the report is {page}")
 
 
+def _say_notes(results: list[Result], console: Console) -> None:
+    """What must be said beside the figures, once each, with the lists it is about."""
+    about: dict[str, list[str]] = {}
+    for result in results:
+        for note in result.notes:
+            about.setdefault(note, []).append(result.name)
+    for note, names in about.items():
+        lists = "" if len(names) == len(results) else f"{', '.join(names)}: "
+        console.print(f"note: {lists}{note}", highlight=False, markup=False, soft_wrap=True)
+
+
 def _load(model: Path | None) -> tuple[Embedder, Path]:
     """The model asked for, and its folder."""
     from voxangle.encoders import Embedder
@@ -334,10 +363,12 @@ def _listed(list_file: Path, root: Path) -> dict[str, Path]:
     from voxangle.errors import CorpusError
 
     try:
-        lines = [line.strip() for line in list_file.read_text(encoding="utf-8").splitlines()]
+        lines = [line.removesuffix("\r") for line in list_file.read_text(encoding="utf-8").split("\n")]
     except (OSError, UnicodeDecodeError) as error:
         raise CorpusError(f"{list_file}: cannot be read as a list of recordings ({error})") from error
-    files = {line: root / line for line in lines if line}
+    if any("\0" in line for line in lines):
+        raise CorpusError(f"{list_file}: holds a NUL byte, so it is no list of recordings")
+    files = {line: root / line for line in lines if line.strip()}
     if not files:
         raise CorpusError(f"{list_file}: the list is empty")
     return files
@@ -383,6 +414,9 @@ def _material(
         )
     if corpus is None:
         lists = [Trials.read(path) for path in trials or []]
+        names = [one.name for one in lists]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise TrialError(f"two lists are called '{twice[0]}', and results go by that name; rename one")
         with counting(console, "embedding") as on_progress:
             return embed_trials(embedder, lists, root or Path(), on_progress), lists, None, []
     source = corpus_reader(corpus).read(root or corpus_folder(corpus))

@@ -38,6 +38,7 @@ from voxangle.training.loop import train
 __all__ = ["run_demo"]
 
 _RECIPE = Path(__file__).with_name("demo.yaml")
+_SPEAKERS_FOR_A_VERDICT = 30
 _CORPORA = ("debian-voices", "mini-librispeech")
 _SYSTEMS = {
     "full": ("the full objective", ()),
@@ -96,7 +97,7 @@ def run_demo(out: Path, corpus: str, settings: Sequence[str], console: Console) 
         for trials, full, aam in zip(lists, results["full"], results["aam"], strict=True)
     }
     seconds = time.monotonic() - got
-    _show(console, source, results, differences, seconds)
+    _show(console, source, recipes["full"], results, differences, seconds)
     page = out / "report.html"
     _write_page(page, source, recipes["full"], results, differences, seconds, got - began)
     return page
@@ -127,26 +128,43 @@ def _music(name: str) -> list[str]:
     return [f"augment.music={debian_voices.music(corpus_folder(name))}"]
 
 
-def _size(source: Corpus) -> str:
+def _size(source: Corpus, recipe: Recipe) -> str:
     """How small it all is."""
     train, evaluation = source.splits["train"], source.splits["eval"]
     hours = train.column("seconds").sum() / 3600
+    held_out = recipe.data.validation_speakers
     return (
-        f"This is a demonstration, not an experiment: {len(train.speakers())} voices and {hours:.1f} h to learn from, "
-        f"{len(evaluation.speakers())} other voices to test on, one seed, a few minutes of training. The intervals "
-        "say how little such figures mean; no claim about the objective follows from them."
+        f"This is a demonstration, not an experiment: {len(train.speakers())} voices and {hours:.1f} h, of which "
+        f"{held_out} voices only set the threshold, {len(evaluation.speakers())} other voices to test on, one seed, "
+        f"{recipe.schedule.steps} steps. The intervals say how little such figures mean; no claim about the objective "
+        "follows from them."
     )
+
+
+def _cautions(results: Mapping[str, Sequence[Result]], source: Corpus) -> list[str]:
+    """What the results say of themselves, a line a list."""
+    lines = [
+        f"{row.name}: {note}"
+        for rows in results.values()
+        for row in rows
+        for note in row.notes
+        if note != source.notes
+    ]
+    return list(dict.fromkeys(lines))
 
 
 def _verdict(name: str, difference: PairedDifference) -> str:
     interval = difference.eer_interval
     told = interval.low > 0 or interval.high < 0
+    enough = difference.speakers >= _SPEAKERS_FOR_A_VERDICT
     winner = "the full objective" if difference.eer < 0 else "AAM-softmax alone"
     span = (
         f"{100 * difference.eer:+.2f} points of EER [{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]"
     )
     if not told:
         return f"{name}: full minus AAM-softmax is {span}; these voices do not tell the two apart."
+    if not enough:
+        return f"{name}: full minus AAM-softmax is {span}; {difference.speakers} voices are too few to name a winner."
     return (
         f"{name}: full minus AAM-softmax is {span}; on these {difference.speakers} voices {winner} errs less."
     )
@@ -155,6 +173,7 @@ def _verdict(name: str, difference: PairedDifference) -> str:
 def _show(
     console: Console,
     source: Corpus,
+    recipe: Recipe,
     results: Mapping[str, Sequence[Result]],
     differences: Mapping[str, PairedDifference],
     seconds: float,
@@ -163,7 +182,9 @@ def _show(
     console.print(results_table([row for rows in zip(*results.values(), strict=True) for row in rows]))
     for name, difference in differences.items():
         console.print(escape(_verdict(name, difference)), highlight=False)
-    console.print(f"\n{_size(source)}", highlight=False)
+    for caution in _cautions(results, source):
+        console.print(f"note: {caution}", highlight=False, markup=False)
+    console.print(f"\n{_size(source, recipe)}", highlight=False)
     if source.notes:
         console.print(escape(source.notes), highlight=False)
     console.print(f"{seconds / 60:.1f} minutes after the download", highlight=False)
@@ -187,13 +208,12 @@ def _write_page(
             "What was done",
             [
                 Text(
-                    f"Two encoders of the same size were trained on the same {len(source.splits['train'].speakers())} "
-                    f"voices of {source.name}, in the same batches with the same augmentation: one with the full "
-                    "objective (AAM-softmax, supervised contrastive loss with an additive angular margin, class-aware "
-                    "attention, MGDA at the embedding), one with AAM-softmax alone. Both were tested on voices that "
+                    f"Two encoders of the same size were trained on the same voices of {source.name}, in the same "
+                    "batches with the same augmentation: one with the full objective (AAM-softmax, supervised "
+                    "contrastive loss with an additive angular margin, class-aware attention, MGDA at the embedding), one with AAM-softmax alone. Both were tested on voices that "
                     "neither has heard."
                 ),
-                Text(_size(source)),
+                Text(_size(source, recipe)),
                 *([Text(source.notes)] if source.notes else []),
                 Facts(
                     {
@@ -221,6 +241,7 @@ def _write_page(
                     "less, and an interval that holds 0 tells nothing.",
                 ),
                 Text("\n".join(_verdict(name, difference) for name, difference in differences.items())),
+                Text("\n".join(_cautions(results, source))),
             ],
         ),
         *(_list_section(pair, pictures) for pair in by_list),

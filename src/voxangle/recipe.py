@@ -32,7 +32,7 @@ class DataConfig(Config):
         corpus: a name of ``voxangle corpora list``.
         root: where it lies; null for the cache that ``voxangle corpora get`` fills. A relative path is relative
             to the recipe's file (on the command line, to the working folder).
-        split: the split to train on.
+        split: the split to train on; null for ``train``, or all there is where the corpus has no splits.
         validation_speakers: speakers of the split held out of training, for the validation error rate and the
             decision threshold. The same ones whatever the seed.
         validation_recordings: recordings a validation speaker, at most.
@@ -42,7 +42,7 @@ class DataConfig(Config):
 
     corpus: str
     root: Path | None = None
-    split: str = "train"
+    split: str | None = None
     validation_speakers: int = Field(0, ge=0)
     validation_recordings: int = Field(8, ge=2)
     minimum_seconds: float = Field(0.5, ge=0)
@@ -52,16 +52,16 @@ class DataConfig(Config):
 class BatchConfig(Config):
     """The global batch, over all ranks: ``speakers`` x ``recordings`` crops of ``seconds``."""
 
-    speakers: int = Field(32, ge=2)
-    recordings: int = Field(2, ge=1)
-    seconds: float = Field(2.0, gt=0.1)
+    speakers: int = Field(32, ge=2, le=100_000)
+    recordings: int = Field(2, ge=1, le=1000)
+    seconds: float = Field(2.0, gt=0.1, le=60)
 
 
 class Recipe(Config):
     """Everything that decides the weights that come out, and how the run is watched."""
 
-    name: str
-    seed: int = Field(1, ge=0)
+    name: str = Field(pattern=r"^\w[\w. -]*$")
+    seed: int = Field(1, ge=0, lt=2**63)
     data: DataConfig
     batch: BatchConfig = BatchConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -77,6 +77,11 @@ class Recipe(Config):
         if self.encoder.bins != self.features.bins:
             raise ValueError(
                 f"encoder.bins ({self.encoder.bins}) and features.bins ({self.features.bins}) differ"
+            )
+        if self.objective.contrastive is not None and self.batch.recordings * self.augment.views < 2:
+            raise ValueError(
+                "no anchor has a positive with batch.recordings 1 and augment.views 1: raise one of them, or set "
+                "objective.contrastive to null"
             )
         return self
 
@@ -163,6 +168,13 @@ def _explain(error: ValidationError) -> Iterable[str]:
             yield f"unknown key '{key}'{nearest(location[-1], _keys_beside(location))}"
         elif problem["type"] == "missing":
             yield f"'{key}' is missing"
+        elif problem["type"] in {"dict_type", "model_type", "model_attributes_type"}:
+            yield f"'{key}': expected a section with entries of its own (given: {problem['input']!r})"
+        elif problem["type"] == "union_tag_invalid":
+            context = problem["ctx"]
+            known = [tag.strip("'") for tag in context["expected_tags"].split(", ")]
+            entry = context["discriminator"].strip("'")
+            yield f"'{key}.{entry}': unknown '{context['tag']}'{nearest(context['tag'], known)}"
         else:
             given = "" if isinstance(problem["input"], dict) else f" (given: {problem['input']!r})"
             message = problem["msg"].removeprefix("Value error, ")

@@ -11,9 +11,19 @@ from pathlib import Path
 
 from voxangle.errors import StorageError
 
-__all__ = ["atomic_write", "cache_folder"]
+__all__ = ["append_line", "atomic_write", "cache_folder", "writable_folder"]
 
-_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+_NOT_WRITABLE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENOENT,
+}
 
 
 def cache_folder() -> Path:
@@ -35,6 +45,10 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     temporary: Path | None = None
     try:
+        # Through a link its target is written; a device or a pipe is nothing to be replaced by a file.
+        path = path.resolve()
+        if path.exists() and not path.is_file():
+            raise FileExistsError(errno.EEXIST, "not a regular file")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         temporary = Path(name)
@@ -47,9 +61,9 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     except OSError as error:
         # NumPy reports a short write without a number.
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None}:
+        if error.errno in _FULL or error.errno is None:
             raise StorageError(
-                f"{path}: the disk is full; the previous file is untouched. Free some space and run again"
+                f"{path}: the disk is full; what was there before is untouched. Free some space and run again"
             ) from error
         if error.errno in _NOT_WRITABLE:
             raise StorageError(
@@ -59,6 +73,37 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def writable_folder(folder: str | Path) -> Path:
+    """The folder, made if missing.
+
+    Raises:
+        StorageError: it cannot be made, or not be written.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: cannot be written ({error.strerror}); choose another folder"
+        ) from error
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a file.
+
+    Raises:
+        StorageError: the disk is full, or the file cannot be written.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        why = "the disk is full" if error.errno in _FULL else f"cannot be written ({error.strerror})"
+        raise StorageError(f"{path}: {why}; free some space and run again") from error
 
 
 def _umask() -> int:

@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import pytest
+import soundfile
 
 from voxangle.audio import SILENCE_FLOOR, load, probe
 from voxangle.errors import AudioError
@@ -160,3 +161,11 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     with pytest.raises(AudioError, match="not a regular file"):
         load(tmp_path / "pipe.wav")
+
+
+@pytest.mark.parametrize("rate", [1, 300, 2_000_000])
+def test_a_header_with_an_absurd_rate_is_refused_before_it_fills_the_memory(tmp_path, rate):
+    path = tmp_path / "liar.wav"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 64_000), rate)
+    with pytest.raises(AudioError, match=f"{rate} Hz"):
+        load(path)

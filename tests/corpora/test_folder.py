@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import soundfile
@@ -83,3 +85,11 @@ def test_a_missing_or_empty_folder_is_refused(tmp_path):
     (tmp_path / "empty" / "anna").mkdir(parents=True)
     with pytest.raises(CorpusError, match="holds no recordings; expected speaker/utterance"):
         folder.read(tmp_path / "empty")
+
+
+def test_a_name_that_is_not_utf8_is_named(tmp_path):
+    speaker = tmp_path / "me"
+    speaker.mkdir()
+    (speaker / os.fsdecode(b"u\xfe.wav")).write_bytes(b"RIFF")
+    with pytest.raises(CorpusError, match=r"u\\xfe\.wav.*not UTF-8"):
+        folder.read(tmp_path)

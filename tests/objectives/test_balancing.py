@@ -126,6 +126,14 @@ def test_the_floor_keeps_the_larger_gradient_alive() -> None:
     assert mgda(floor=0.3)(losses, [g1, g2])[0] == pytest.approx(0.3)
 
 
+@pytest.mark.parametrize("normaliser", ["none", "l2", "loss", "loss+"])
+def test_a_loss_without_a_gradient_has_no_say(normaliser: str) -> None:
+    losses = [torch.tensor(3.0), torch.tensor(0.0)]
+    gradients = [torch.ones(2, 2), torch.zeros(2, 2)]
+    assert mgda(normaliser)(losses, gradients) == (1.0, 0.0)
+    assert mgda(normaliser)(losses[::-1], gradients[::-1]) == (0.0, 1.0)
+
+
 def test_fixed_weights_are_scaled_to_one() -> None:
     z, losses = Heads().losses()
     assert backward_balanced(losses, z, fixed((3, 1))).weights == (0.75, 0.25)

@@ -274,6 +274,23 @@ def test_a_mislabelled_sample_weighs_little() -> None:
     assert attention[:7, :7].min() > 0.9
 
 
+@pytest.mark.parametrize("normalise", ["max", "mean", None])
+@pytest.mark.parametrize("margin_form", FORMS)
+def test_attention_that_underflows_stays_positive_and_the_loss_finite(
+    normalise: str | None, margin_form: str
+) -> None:
+    embeddings, labels = batch(23)
+    z = embeddings.float().requires_grad_()
+    attention = class_aware_attention(z, labels, torch.randn(4, 8), scale=1000, normalise=normalise)
+    assert attention.min() > 0
+    loss = supervised_contrastive_loss(
+        z, labels, margin_form=margin_form, attention=attention, attention_form="log_weight", pairs="all"
+    )
+    loss.backward()
+    assert loss.isfinite()
+    assert z.grad.isfinite().all()
+
+
 def test_no_gradient_flows_through_attention_unless_asked() -> None:
     embeddings, labels = batch(21)
     embeddings.requires_grad_()

@@ -70,6 +70,18 @@ def test_each_part_can_be_switched_off() -> None:
     assert len(values) == 3
 
 
+def test_contrast_enters_after_a_warm_up_only_where_there_is_a_classifier() -> None:
+    assert ObjectiveConfig().contrast_begins == 0.3
+    alone = {"classification": None, "contrastive": {"attention": None}}
+    assert ObjectiveConfig.model_validate(alone).contrast_begins == 0
+    assert ObjectiveConfig(contrast_from=0.0).contrast_begins == 0
+
+
+def test_balancing_is_mgda_unless_it_says_otherwise() -> None:
+    assert ObjectiveConfig.model_validate({"balancing": {"floor": 0.1}}).balancing.kind == "mgda"
+    assert ObjectiveConfig.model_validate({"balancing": {"kind": "fixed"}}).balancing.kind == "fixed"
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -64,6 +64,24 @@ def test_a_damaged_one_is_refused_by_name(tmp_path: Path, damage: str) -> None:
         Checkpoint.read(tmp_path)
 
 
+def test_one_flipped_bit_in_the_weights_is_noticed(tmp_path: Path) -> None:
+    checkpoint(size=64).write(tmp_path)
+    path = tmp_path / CHECKPOINT
+    content = bytearray(path.read_bytes())
+    weight = checkpoint(size=64).encoder["weight"]
+    assert weight.nbytes > 10_000
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged"):
+        Checkpoint.read(tmp_path)
+
+
+def test_a_checkpoint_that_lacks_entries_is_refused(tmp_path: Path) -> None:
+    torch.save({"format": 1, "step": 3}, tmp_path / CHECKPOINT)
+    with pytest.raises(CheckpointError, match="not a checkpoint of this version"):
+        Checkpoint.read(tmp_path)
+
+
 def test_a_pickle_with_code_in_it_is_not_run(tmp_path: Path) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[object, tuple[str]]:

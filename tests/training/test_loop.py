@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from voxangle.encoders import Embedder
-from voxangle.errors import CheckpointError, CorpusError, DivergenceError, RecipeError
+from voxangle.errors import CheckpointError, CorpusError, DivergenceError, RecipeError, StorageError
 from voxangle.recipe import Recipe
 from voxangle.training.checkpoint import CHECKPOINT, Checkpoint
 from voxangle.training.loop import train
@@ -159,6 +159,33 @@ def test_divergence_stops_with_the_last_good_checkpoint(recipe_file: Path, tmp_p
     with pytest.raises(DivergenceError, match=r"diverged at step \d+.*optimizer\.lr"):
         train(wild, tmp_path / "wild", fresh=True)
     assert (folder / CHECKPOINT).read_bytes() == good
+
+
+def test_a_second_run_is_kept_out_of_the_folder(recipe_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    command = [*COMMAND, str(recipe_file), "--out", str(folder), "--set", "schedule.steps=100000"]
+    first = subprocess.Popen(command, env=QUIET, stderr=subprocess.DEVNULL)
+    while not (folder / CHECKPOINT).exists():
+        assert first.poll() is None
+        time.sleep(0.01)
+    with pytest.raises(CheckpointError, match="another process is training"):
+        train(Recipe.read(recipe_file), folder)
+    first.kill()
+    first.wait()
+
+
+def test_a_run_s_folder_is_tried_before_anything_is_prepared(
+    recipe_file: Path, tmp_path: Path, cache: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(StorageError, match="choose another folder"):
+            train(Recipe.read(recipe_file), out)
+    assert not (cache / "prepared").exists()
+
+
+def test_a_corpus_without_splits_needs_none_named(recipe_file: Path, tmp_path: Path) -> None:
+    train(Recipe.read(recipe_file, ["data.split=null", "schedule.steps=2"]), tmp_path / "run")
 
 
 def test_a_finished_run_is_not_trained_again(recipe_file: Path, tmp_path: Path) -> None:

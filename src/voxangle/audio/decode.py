@@ -25,6 +25,8 @@ AUDIO_SUFFIXES = frozenset(
 
 # Durations in tables are rounded, often to a tenth of a second.
 _OVERSHOOT = 0.1
+# A header that lies about its rate would make hours, and gigabytes, out of a small file.
+_RATES = (4_000, 768_000)
 
 
 def load(path: str | Path, *, start: float = 0.0, seconds: float | None = None) -> Waveform:
@@ -58,6 +60,8 @@ def load(path: str | Path, *, start: float = 0.0, seconds: float | None = None) 
         rate, total = source.info.sample_rate, source.info.seconds
         if not total:
             raise AudioError(path, "holds no samples (zero length)")
+        if not _RATES[0] <= rate <= _RATES[1]:
+            raise AudioError(path, f"its header says {rate} Hz, which no recording of speech has")
         end = start if seconds is None else start + seconds
         if first < 0 or (count is not None and count < 1) or start >= total or end > total + _OVERSHOOT:
             length = "to the end" if seconds is None else f"of {seconds:.2f} s"

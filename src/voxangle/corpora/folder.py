@@ -37,6 +37,11 @@ def read(root: Path) -> Corpus:
             f"{root}: holds no recordings; expected speaker/utterance.ext with one of the suffixes "
             f"{', '.join(sorted(AUDIO_SUFFIXES))}"
         )
+    unnameable = next((path for path in paths if not _is_text(path)), None)
+    if unnameable is not None:
+        raise CorpusError(
+            f"{root}: the name {os.fsencode(unnameable)!r} is not UTF-8; rename the file or its folder"
+        )
     stray = next((path for path in paths if len(path.parts) == 1), None)
     if stray is not None:
         raise CorpusError(
@@ -56,6 +61,14 @@ def read(root: Path) -> Corpus:
         for path, duration in zip(paths, seconds, strict=True)
     ]
     return Corpus(name=root.name, splits={"all": Manifest.of(utterances, root)})
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _recordings(root: Path) -> Iterator[Path]:

@@ -40,7 +40,7 @@ def class_aware_attention(
         detach: keep gradients out of A, else the loss can fall by moving A.
 
     Returns:
-        A, (N, N), symmetric, positive.
+        A, (N, N), symmetric, positive (the smallest normal number where the posterior underflows).
 
     Sources: arXiv 1811.01459 (class-aware attention), arXiv 2210.16622; scale and normaliser are ours.
     """
@@ -48,8 +48,10 @@ def class_aware_attention(
         unit = functional.normalize(promote(embeddings), dim=1)
         logits = scale * unit @ functional.normalize(promote(prototypes), dim=1).T
         belongs = logits.softmax(dim=1).gather(1, labels[:, None]).squeeze(1)
+        # Weights enter logarithms: none may be 0.
+        belongs = belongs.clamp(min=torch.finfo(belongs.dtype).tiny)
         if normalise == "max":
             belongs = belongs / belongs.max()
         elif normalise == "mean":
             belongs = belongs / belongs.mean()
-        return torch.minimum(belongs[:, None], belongs[None, :])
+        return torch.minimum(belongs[:, None], belongs[None, :]).clamp(min=torch.finfo(belongs.dtype).tiny)

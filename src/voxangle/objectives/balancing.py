@@ -93,6 +93,9 @@ def mgda(normaliser: Normaliser = "none", *, floor: float = 0.0) -> Balancer:
     def balance(losses: Sequence[Tensor], gradients: Sequence[Tensor]) -> tuple[float, ...]:
         tiny = torch.finfo(torch.float32).tiny
         norms = [float(gradient.detach().norm()) for gradient in gradients]
+        if 0.0 in norms and any(norms):
+            # A loss without a gradient (no positive pair in the batch) has no say; else the min-norm point were 0.
+            return float(norms[0] > 0), float(norms[1] > 0)
         values = [float(loss.detach()) for loss in losses]
         scales = {
             "none": [1.0, 1.0],

@@ -50,7 +50,7 @@ def supervised_contrastive_loss(
         temperature: tau > 0.
         margin: m in radians, >= 0; 0 gives SupCon in the first two forms.
         margin_form: see above.
-        attention: (N, N) weights in (0, 1], or None for no weights.
+        attention: (N, N) positive weights, or None for no weights.
         attention_form: see above.
         pairs: the pairs that attention weighs: ``negatives``, or ``all``.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self, TypedDict
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor, nn
 
 from voxangle.config import Config
@@ -45,7 +45,7 @@ class AttentionConfig(Config):
     validation speakers, ``recipes/shared.yaml``).
     """
 
-    scale: float = Field(10.0, gt=0)
+    scale: float = Field(10.0, gt=0, le=100)
     normalise: Literal["max", "mean"] | None = "mean"
     form: AttentionForm = "log_weight"
     pairs: PairSelection = "negatives"
@@ -69,11 +69,15 @@ class FixedConfig(Config):
 
 
 class MGDAConfig(Config):
-    """Min-norm weights at the embedding; see ``mgda``."""
+    """Min-norm weights at the embedding; see ``mgda``. The floor is ours: without it the classifier starves."""
 
     kind: Literal["mgda"] = "mgda"
     normaliser: Normaliser = "none"
-    floor: float = Field(0.0, ge=0, le=0.5)
+    floor: float = Field(0.4, ge=0, le=0.5)
+
+
+def _mgda_by_default(settings: object) -> object:
+    return {"kind": "mgda", **settings} if isinstance(settings, dict) else settings
 
 
 class ObjectiveConfig(Config):
@@ -85,12 +89,15 @@ class ObjectiveConfig(Config):
         balancing: how the two are weighed.
         contrast_from: share of the training after which contrast enters, in [0, 1); before it the classifier
             warms up alone, so that the prototypes that attention asks are not noise. Ours, not the paper's.
+            By default 0.3, and 0 where there is no classifier.
     """
 
     classification: ClassificationConfig | None = ClassificationConfig()
     contrastive: ContrastiveConfig | None = ContrastiveConfig()
-    balancing: Annotated[FixedConfig | MGDAConfig, Field(discriminator="kind")] = MGDAConfig()
-    contrast_from: float = Field(0.0, ge=0, lt=1)
+    balancing: Annotated[
+        FixedConfig | MGDAConfig, Field(discriminator="kind"), BeforeValidator(_mgda_by_default)
+    ] = MGDAConfig()
+    contrast_from: float | None = Field(None, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _losses_fit_together(self) -> Self:
@@ -104,9 +111,16 @@ class ObjectiveConfig(Config):
                     "attention asks the classifier's prototypes: with classification null, set "
                     "contrastive.attention to null"
                 )
-            if self.contrast_from > 0:
+            if self.contrast_from:
                 raise ValueError("contrast_from must be 0 where classification is null: nothing else trains")
         return self
+
+    @property
+    def contrast_begins(self) -> float:
+        """Share of the training after which contrast enters."""
+        if self.contrast_from is not None:
+            return self.contrast_from
+        return 0.0 if self.classification is None else 0.3
 
 
 def build_balancer(config: FixedConfig | MGDAConfig) -> Balancer:

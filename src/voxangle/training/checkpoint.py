@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -69,13 +70,25 @@ class Checkpoint:
         if not path.exists():
             return None
         try:
+            # torch reads tensors without looking at the archive's checksums.
+            with zipfile.ZipFile(path) as archive:
+                if (damaged := archive.testzip()) is not None:
+                    raise zipfile.BadZipFile(f"checksum of {damaged}")
             content = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        except (
+            OSError,
+            RuntimeError,
+            EOFError,
+            ValueError,
+            pickle.UnpicklingError,
+            zipfile.BadZipFile,
+        ) as error:
             raise CheckpointError(
                 f"{path}: the checkpoint is damaged ({type(error).__name__}); restore it from a copy, or start "
                 "the run anew with --fresh"
             ) from error
-        if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
+        entries = {"format"} | {field.name for field in fields(cls)}
+        if not isinstance(content, dict) or content.keys() != entries or content.pop("format") != _FORMAT:
             raise CheckpointError(
                 f"{path}: not a checkpoint of this version of voxangle; start the run anew with --fresh"
             )

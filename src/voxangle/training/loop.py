@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import signal
 import time
@@ -29,7 +30,7 @@ from voxangle.metrics import OperatingPoint, eer
 from voxangle.objectives import Objective, backward_balanced, build_balancer
 from voxangle.recipe import Recipe
 from voxangle.scoring import cosine_scores
-from voxangle.storage import cache_folder
+from voxangle.storage import cache_folder, writable_folder
 from voxangle.training.checkpoint import CHECKPOINT, Checkpoint
 from voxangle.training.config import OptimizerConfig
 from voxangle.training.distributed import Ranks, agree, gather_embeddings, gather_labels, joined_ranks
@@ -65,7 +66,8 @@ def train(recipe: Recipe, folder: Path, *, fresh: bool = False, console: Console
         DivergenceError: a loss or gradient is not finite; the last good checkpoint stays.
         CheckpointError: the folder holds the run of another recipe.
     """
-    with joined_ranks() as ranks:
+    writable_folder(folder)
+    with joined_ranks() as ranks, _alone_in(folder, ranks):
         speak = console if console and ranks.leads else Console(quiet=True)
         with counting(speak, "preparing") as on_progress:
             material = gather_material(recipe.data, on_progress)
@@ -129,7 +131,6 @@ class Run:
     def train(self) -> Path:
         """All steps that are left, then the model."""
         recipe, watch = self.recipe, self.recipe.training
-        self.folder.mkdir(parents=True, exist_ok=True)
         if self.ranks.leads:
             recipe.write(self.folder / "recipe.yaml")
         if self.step:
@@ -199,7 +200,7 @@ class Run:
             embeddings,
             joint_labels,
             margin_ramp=margin_ramp(recipe.schedule, self.step),
-            contrast=contrast_is_on(recipe.objective.contrast_from, recipe.schedule, self.step),
+            contrast=contrast_is_on(recipe.objective.contrast_begins, recipe.schedule, self.step),
         )
         values = {name: float(loss.detach()) for name, loss in losses.items()}
         self._demand_finite(values)
@@ -315,6 +316,22 @@ class Run:
         if self.ranks.device.type == "cuda" and "cuda" in checkpoint.random:
             torch.cuda.set_rng_state(checkpoint.random["cuda"], self.ranks.device)
         return checkpoint.step
+
+
+@contextmanager
+def _alone_in(folder: Path, ranks: Ranks) -> Iterator[None]:
+    """Keep a second run out of the folder; the lock goes with the process."""
+    if not ranks.leads:
+        yield
+        return
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CheckpointError(
+                f"{folder}: another process is training in this folder; wait for it, or choose another with --out"
+            ) from error
+        yield
 
 
 class _Stop:

@@ -48,7 +48,8 @@ def gather_material(config: DataConfig, on_progress: Callable[[int, int], None] 
     """
     reader = corpus_reader(config.corpus)
     corpus = reader.read(config.root or corpus_folder(config.corpus))
-    prepared = prepare_split(corpus, config.split, on_progress=on_progress)
+    split = config.split or ("train" if "train" in corpus.splits else next(iter(corpus.splits)))
+    prepared = prepare_split(corpus, split, on_progress=on_progress)
     manifest = prepared.manifest
     notes = []
     if prepared.left_out:
@@ -75,7 +76,7 @@ def gather_material(config: DataConfig, on_progress: Callable[[int, int], None] 
     usable = manifest.where(keep)
     if len(usable.speakers()) < 2:
         raise CorpusError(
-            f"corpus '{corpus.name}', split '{config.split}': {len(usable.speakers())} speaker(s) to train on, at "
+            f"corpus '{corpus.name}', split '{split}': {len(usable.speakers())} speaker(s) to train on, at "
             "least two are needed; add recordings of others, or lower data.minimum_seconds and "
             "data.minimum_recordings"
         )

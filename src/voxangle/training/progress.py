@@ -22,7 +22,7 @@ from rich.progress import (
 )
 
 from voxangle.errors import MissingExtraError
-from voxangle.storage import atomic_write
+from voxangle.storage import append_line, atomic_write
 
 __all__ = ["Log", "StepRecord", "TrainingProgress"]
 
@@ -85,8 +85,7 @@ class Log:
             self._events.close()
 
     def _append(self, row: dict[str, Any]) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        append_line(self._path, json.dumps(row))
 
     def _show(self, step: int, scalars: dict[str, float]) -> None:
         if self._events is not None:
