@@ -210,8 +210,8 @@ def _write_page(
                 Text(
                     f"Two encoders of the same size were trained on the same voices of {source.name}, in the same "
                     "batches with the same augmentation: one with the full objective (AAM-softmax, supervised "
-                    "contrastive loss with an additive angular margin, class-aware attention, MGDA at the embedding), one with AAM-softmax alone. Both were tested on voices that "
-                    "neither has heard."
+                    "contrastive loss with an additive angular margin, class-aware attention, MGDA at the embedding), "
+                    "one with AAM-softmax alone. Both were tested on voices that neither has heard."
                 ),
                 Text(_size(source, recipe)),
                 *([Text(source.notes)] if source.notes else []),
