@@ -42,7 +42,8 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 
 def labels(figure: Figure) -> Sequence[str]:
-    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    legend = figure.axes[0].get_legend() or figure.legends[0]
+    return [text.get_text() for text in legend.get_texts()]
 
 
 def test_det_points_lie_on_probit_axes_and_the_eer_on_the_diagonal(

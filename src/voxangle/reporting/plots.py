@@ -48,7 +48,8 @@ def plot_det(results: Sequence[Result], path: str | Path, *, title: str | None =
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 6), layout="constrained")
+    legend_rows = -(-len(results) // 2)
+    figure = Figure(figsize=(6, 6 + 0.25 * legend_rows), layout="constrained")
     axes = figure.subplots()
     rates = [result.eer.value for result in results]
     low = 0.001 if min(rates) > 0.01 else 0.0001
@@ -73,7 +74,8 @@ def plot_det(results: Sequence[Result], path: str | Path, *, title: str | None =
     axes.set_xlabel("non-target trials accepted (FPR), %")
     axes.set_ylabel("target trials rejected (FNR), %")
     axes.set_title(common if title is None else title)
-    axes.legend(loc="upper right", framealpha=0.95)
+    # Below the axes: wherever it stood inside, some curve would run behind it.
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     _finish(figure, axes, path)
 
 
