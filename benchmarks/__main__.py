@@ -37,7 +37,7 @@ def main() -> None:
     ).stdout.strip()
     machine = Machine.here()
 
-    table = Table(title=f"voxangle benchmarks, commit {commit or 'unknown'}", caption="median [quartiles]")
+    table = Table(title=f"voxangle benchmarks, commit {commit or 'unknown'}", caption=r"median \[quartiles]")
     for heading in ("what", "measured", "goal", "met", "detail"):
         table.add_column(heading)
     for m in measurements:
