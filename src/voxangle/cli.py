@@ -47,9 +47,8 @@ def main() -> None:
     except VoxangleError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
-    except (
-        OSError
-    ) as error:  # the disk, a permission, a name that cannot be: the surroundings, not the program
+    except OSError as error:
+        # The disk, a permission, a name that cannot be: the surroundings, not the program.
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
@@ -135,7 +134,7 @@ def corpora_prepare(
     for part in [split] if split else list(corpus.splits):
         with counting(console, f"preparing {part}") as on_progress:
             prepared = prepare_split(corpus, part, on_progress=on_progress)
-        hours = prepared.samples.sum() / 16_000 / 3600
+        hours = prepared.manifest.column("seconds").sum() / 3600
         speakers = len(prepared.manifest.speakers())
         console.print(
             f"{part}: {len(prepared.manifest)} utterances, {speakers} speakers, {hours:.2f} h in {prepared.folder}",

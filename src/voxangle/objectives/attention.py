@@ -48,10 +48,10 @@ def class_aware_attention(
         unit = functional.normalize(promote(embeddings), dim=1)
         logits = scale * unit @ functional.normalize(promote(prototypes), dim=1).T
         belongs = logits.softmax(dim=1).gather(1, labels[:, None]).squeeze(1)
-        # Weights enter logarithms: none may be 0.
+        # Weights enter logarithms: none may be 0. The normalisers divide by at most 1, so none becomes 0 again.
         belongs = belongs.clamp(min=torch.finfo(belongs.dtype).tiny)
         if normalise == "max":
             belongs = belongs / belongs.max()
         elif normalise == "mean":
             belongs = belongs / belongs.mean()
-        return torch.minimum(belongs[:, None], belongs[None, :]).clamp(min=torch.finfo(belongs.dtype).tiny)
+        return torch.minimum(belongs[:, None], belongs[None, :])
