@@ -206,7 +206,7 @@ def evaluate(
     results = evaluate_lists(
         embeddings,
         lists,
-        model=model_of(embedder, folder),
+        model=model_of(embedder),
         speakers=speakers,
         notes=notes,
         replicates=replicates,

@@ -85,7 +85,7 @@ def run_demo(out: Path, corpus: str, settings: Sequence[str], console: Console) 
         results[system] = evaluate_lists(
             embeddings,
             lists,
-            model=model_of(embedder, model),
+            model=model_of(embedder),
             speakers=speakers,
             notes=[source.notes] if source.notes else [],
         )

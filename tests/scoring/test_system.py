@@ -48,9 +48,9 @@ def test_files_and_prepared_audio_give_the_same_embeddings(embedder: Embedder, v
 
 def test_one_result_a_list_with_the_model_named(embedder: Embedder, voices: Path, tmp_path: Path) -> None:
     embedder.save(tmp_path / "run" / "model")
-    model = model_of(embedder, tmp_path / "run")
+    model = model_of(Embedder.load(tmp_path / "run"))
     assert model.name == "untrained"
-    assert model == model_of(embedder, tmp_path / "run" / "model")
+    assert model == model_of(Embedder.load(tmp_path / "run" / "model"))
     assert len(model.sha256) == 64
     results = evaluate_lists(embed_trials(embedder, LISTS, voices), LISTS, model=model, replicates=100)
     assert [result.name for result in results] == ["one", "two"]

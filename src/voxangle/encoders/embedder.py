@@ -65,6 +65,7 @@ class Embedder:
         self.filterbank = filterbank.to(self.device)
         self.encoder = encoder.to(self.device)
         self.card = card
+        self.weights_sha256 = ""  # known of a model that was loaded
 
     @classmethod
     def load(cls, path: str | Path, *, device: str | torch.device | None = None) -> Embedder:
@@ -77,10 +78,12 @@ class Embedder:
         Raises:
             CheckpointError: there is no model, it is broken, or its two files do not belong together.
         """
-        card, encoder = read_model(path)
+        card, encoder, weights_sha256 = read_model(path)
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(Filterbank(card.filterbank), encoder.eval(), card, device=device)
+        embedder = cls(Filterbank(card.filterbank), encoder.eval(), card, device=device)
+        embedder.weights_sha256 = weights_sha256
+        return embedder
 
     def save(self, folder: str | Path) -> None:
         """Write ``model.safetensors`` and ``model.json`` into ``folder``, made if missing, whole or not at all.

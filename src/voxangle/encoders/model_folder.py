@@ -52,8 +52,8 @@ def write_model(folder: str | Path, encoder: Encoder, card: ModelCard) -> None:
             temporary_weights.write_bytes(weights)
 
 
-def read_model(path: str | Path) -> tuple[ModelCard, Encoder]:
-    """The card and the encoder, on the CPU, of a model folder or of a run folder that contains ``model``.
+def read_model(path: str | Path) -> tuple[ModelCard, Encoder, str]:
+    """Card, encoder on the CPU, and the weights' SHA-256, of a model folder or of a run folder that holds ``model``.
 
     No random number is drawn.
 
@@ -80,7 +80,7 @@ def read_model(path: str | Path) -> tuple[ModelCard, Encoder]:
             "copy both files of one model again"
         )
     encoder.load_state_dict(tensors, assign=True)
-    return description.card, encoder
+    return description.card, encoder, description.weights_sha256
 
 
 def _model_folder(path: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,16 +24,9 @@ OnProgress = Callable[[int, int], None]
 ByKey = dict[str, NDArray[np.float32]]
 
 
-def model_of(embedder: Embedder, folder: Path | None = None) -> Model:
-    """Name and checksum of a model, for its results.
-
-    Args:
-        embedder: the model.
-        folder: where it was loaded from; its weights' checksum goes into the result.
-    """
-    weights = next((path for path in _weights_in(folder) if path.exists()), None)
-    checksum = hashlib.sha256(weights.read_bytes()).hexdigest() if weights else ""
-    return Model(name=embedder.card.name, sha256=checksum)
+def model_of(embedder: Embedder) -> Model:
+    """Name and checksum of a model, for its results; the checksum is empty of one that was not loaded."""
+    return Model(name=embedder.card.name, sha256=embedder.weights_sha256)
 
 
 def embed_trials(
@@ -87,7 +79,3 @@ def evaluate_lists(
         evaluate(embeddings, trials, speakers=speakers, model=model, notes=notes, replicates=replicates)
         for trials in lists
     ]
-
-
-def _weights_in(folder: Path | None) -> Sequence[Path]:
-    return [folder / "model.safetensors", folder / "model" / "model.safetensors"] if folder else []
