@@ -1,4 +1,4 @@
-"""Two ways of doing a thing, timed in turns so that a busy machine slows both."""
+"""Several ways of doing a thing, timed in turns so that a busy machine slows all of them."""
 
 from __future__ import annotations
 
@@ -36,18 +36,16 @@ class Measurement:
     detail: str
 
 
-def in_turns(
-    first: Callable[[], object], second: Callable[[], object], *, rounds: int, warm_up: int = 3
-) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds of each call, shape (rounds,), the two called alternately, each first every other round."""
+def in_turns(*calls: Callable[[], object], rounds: int, warm_up: int = 3) -> tuple[np.ndarray, ...]:
+    """Seconds of each call, shape (rounds,) each; in every round all are called, each first in its turn."""
     for _ in range(warm_up):
-        first()
-        second()
-    seconds = np.empty((rounds, 2))
+        for call in calls:
+            call()
+    seconds = np.empty((len(calls), rounds))
     for turn in range(rounds):
-        order = (0, 1) if turn % 2 == 0 else (1, 0)
-        for which in order:
+        for place in range(len(calls)):
+            which = (turn + place) % len(calls)
             began = time.perf_counter()
-            (first, second)[which]()
-            seconds[turn, which] = time.perf_counter() - began
-    return seconds[:, 0], seconds[:, 1]
+            calls[which]()
+            seconds[which, turn] = time.perf_counter() - began
+    return tuple(seconds)
