@@ -1,4 +1,4 @@
-"""Additive angular margin: a cosine made harder by an angle."""
+"""Margins: a cosine made harder by an angle or by a constant."""
 
 from __future__ import annotations
 
@@ -7,31 +7,61 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["additive_angular_margin"]
+__all__ = ["additive_angular_margin", "demand_cosine_margin"]
 
 
 def additive_angular_margin(cosine: Tensor, margin: float) -> Tensor:
     r"""The cosine of the angle widened by the margin, continued so that it never jumps.
 
     .. math::
-        \phi(\theta) = \cos(\theta + m) \text{ for } \theta \le \pi - m, \quad
+        \phi_m(\theta) = \cos(\theta + m) \text{ for } \theta \le \pi - m, \quad
         \cos\theta - (1 - \cos m) \text{ past it.}
 
     Both branches are -1 at :math:`\theta = \pi - m` and fall with :math:`\theta`; the usual fallback of
     ArcFace, :math:`\cos\theta - m \sin m`, jumps there (by 0.0198 at m = 0.2).
 
+    A negative margin narrows the angle instead, which makes a wrong class harder to tell apart. It is the mirror
+    image, :math:`\phi_{-m}(\theta) = -\phi_m(\pi - \theta)`:
+
+    .. math::
+        \phi_{-m}(\theta) = \cos(\theta - m) \text{ for } \theta \ge m, \quad
+        \cos\theta + (1 - \cos m) \text{ below it,}
+
+    so that it goes on rising as the angle closes, where :math:`\cos(\theta - m)` alone would fall again and reward a
+    wrong class for coming nearer.
+
     Args:
         cosine: any shape, in [-1, 1] (rounding past it is harmless).
-        margin: m in radians, in [0, pi / 2). At 0 the cosine comes back as it is, to the last bit.
+        margin: m in radians, in (-pi / 2, pi / 2). At 0 the cosine comes back as it is, to the last bit.
 
     Returns:
-        phi, shape of ``cosine``. Its gradient is finite everywhere, duplicates (cosine 1) included.
+        phi, shape of ``cosine``. Its gradient is finite everywhere, duplicates and antipodes (cosine 1 and -1)
+        included.
+
+    Raises:
+        ValueError: margin out of range.
+
+    Example:
+        >>> import torch
+        >>> from voxangle.objectives import additive_angular_margin
+        >>> additive_angular_margin(torch.tensor([0.5, 0.0, -1.0]), 0.2)
+        tensor([ 0.3180, -0.1987, -1.0199])
 
     Source: ArcFace, arXiv 1801.07698, equation 3; the continuation is ours.
     """
+    if not abs(margin) < math.pi / 2:
+        raise ValueError(f"margin must lie in (-pi / 2, pi / 2) radians, got {margin}")
+    if margin < 0:
+        return -additive_angular_margin(-cosine, -margin)
     # d sin / d cos is infinite at +-1: below the floor the sine is a constant, so duplicates get no NaN.
     floor = 8 * torch.finfo(cosine.dtype).eps
     sine = (1 - cosine.square()).clamp(min=floor).sqrt()
     widened = cosine * math.cos(margin) - sine * math.sin(margin)
     continued = cosine - (1 - math.cos(margin))
     return torch.where(cosine >= -math.cos(margin), widened, continued)
+
+
+def demand_cosine_margin(margin: float, *, below: float = 2.0) -> None:
+    """Refuse a margin, in units of cosine, outside [0, below): cosines differ by 2 at most."""
+    if not 0 <= margin < below:
+        raise ValueError(f"margin must lie in [0, {below:g}), in units of cosine, got {margin}")
