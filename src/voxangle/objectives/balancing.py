@@ -1,17 +1,35 @@
-"""Balancing two losses by their gradients at the embedding."""
+"""Where losses meet their balancer: at the embeddings or the parameters, then one backward pass."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
-__all__ = ["Balance", "Balancer", "Normaliser", "backward_balanced", "fixed", "mgda", "min_norm_weight"]
+from voxangle.objectives.balancers import (
+    Balancer,
+    Normaliser,
+    fixed,
+    gramian,
+    mgda,
+    min_norm_weight,
+)
 
-Normaliser = Literal["none", "l2", "loss", "loss+"]
+__all__ = [
+    "AtParameters",
+    "Balance",
+    "Balancer",
+    "Normaliser",
+    "at_parameters",
+    "backward_balanced",
+    "fixed",
+    "mgda",
+    "mgda_parameters",
+    "min_norm_weight",
+]
 
 
 @dataclass(frozen=True)
@@ -19,9 +37,10 @@ class Balance:
     """What balancing did in one step.
 
     Attributes:
-        weights: the weight of each loss; they sum to 1.
-        gradient_norms: norm of each loss's gradient at the embeddings.
-        gradient_cosine: cosine between the first two gradients; below 0 they conflict. NaN for one loss.
+        weights: the weight of each loss; whether they sum to 1 is the balancer's affair.
+        gradient_norms: norm of each loss's gradient where the balancer takes them, as a rule at the embeddings.
+        gradient_cosine: cosine between the first two gradients; below 0 they conflict. 0 where one of them
+            vanishes, NaN for a single loss.
     """
 
     weights: tuple[float, ...]
@@ -29,110 +48,190 @@ class Balance:
     gradient_cosine: float
 
 
-Balancer = Callable[[Sequence[Tensor], Sequence[Tensor]], tuple[float, ...]]
-"""From the losses (scalars) and their gradients at the embeddings (each (N, D)) to the weights."""
+@dataclass(frozen=True)
+class AtParameters:
+    """A balancer that ``backward_balanced`` shows the gradients at parameters; made by ``at_parameters``."""
+
+    balancer: Balancer
+    parameters: tuple[Tensor, ...]
+
+    def __call__(self, losses: Tensor, products: Tensor) -> Tensor:
+        """The weights (K,), from a Gramian that was taken at the parameters."""
+        return self.balancer(losses, products)
 
 
-def min_norm_weight(first: Tensor, second: Tensor) -> Tensor:
-    r"""The weight of ``first`` in the shortest convex combination of two gradients.
+def at_parameters(balancer: Balancer, parameters: Iterable[Tensor]) -> AtParameters:
+    """Balance by the gradients at the encoder's parameters instead of those at the embeddings.
 
-    .. math::
-        \alpha = \mathrm{clip}\left( \frac{(g_2 - g_1) \cdot g_2}{\lVert g_1 - g_2 \rVert^2}, 0, 1 \right),
-        \qquad d = \alpha g_1 + (1 - \alpha) g_2
-
-    d lowers both losses unless it is zero; the larger gradient gets the smaller weight.
+    This is exact where the embeddings are a bound only, and costs a backward pass through the encoder for each
+    loss, before the one that trains: a reference to compare with. Under ``torch.distributed`` the gradients
+    are averaged over the ranks first, as DistributedDataParallel will average them, so that the weights are
+    the same on all ranks and those of one process on the joint batch.
 
     Args:
-        first: g_1, any shape.
-        second: g_2, the same shape.
+        balancer: any.
+        parameters: the encoder's; those that are frozen when the time comes are left out.
+
+    Raises:
+        ValueError: there is no parameter that requires gradients.
+    """
+    shared = tuple(parameters)
+    if not any(parameter.requires_grad for parameter in shared):
+        raise ValueError(
+            f"parameters must hold one at least that requires gradients, got {len(shared)} that do not"
+        )
+    return AtParameters(balancer, shared)
+
+
+def mgda_parameters(
+    parameters: Iterable[Tensor], normaliser: Normaliser = "none", *, floor: float = 0.0
+) -> AtParameters:
+    """Min-norm weights from the gradients at the encoder's parameters: the exact reference of ``mgda``.
+
+    See ``mgda`` for the settings and ``at_parameters`` for the cost.
+
+    Source: MGDA, arXiv 1810.04650, equations 3 and 4 over the shared parameters.
+    """
+    return at_parameters(mgda(normaliser, floor=floor), parameters)
+
+
+def backward_balanced(
+    losses: Iterable[Tensor],
+    embeddings: Tensor,
+    balancer: Balancer,
+    *,
+    unweighted: Iterable[Tensor] = (),
+    across_ranks: bool = False,
+) -> Balance:
+    r"""Weigh the losses by their gradients at the embeddings, then go back through the encoder once.
+
+    Each loss is differentiated down to the embeddings only (cheap: no encoder in it); the balancer turns the
+    gradients' inner products into weights; one backward pass of :math:`\sum_k w_k L_k` then adds to the
+    ``.grad`` of the encoder and of every head. A head that only loss k reaches gets exactly w_k times its own
+    gradient. A single loss gets weight 1 without asking the balancer.
+
+    Nothing non-finite is hidden: a NaN in a loss or in a gradient reaches the weights of the balancers that look at
+    it, and with them every ``.grad``.
+
+    Args:
+        losses: K >= 1 scalars that depend on ``embeddings``. A loss whose gradient happens to be zero is fine.
+        embeddings: the very tensor that the losses were computed from, attached to the encoder, (N, D) as a
+            rule.
+        balancer: ``equal()``, ``fixed(...)``, ``Uncertainty(...)``, ``mgda(...)``, ``mgda_parameters(...)``,
+            ``upgrad()``, ... or a function of your own from (losses, Gramian) to weights.
+        unweighted: parameters that keep the full gradient of the plain sum of the losses, as if nothing were
+            balanced: the heads', where balancing is to decide about the encoder alone. Ours, not the paper's.
+        across_ranks: whether each rank holds losses of its own samples (averaged gradients, as in
+            DistributedDataParallel) instead of the joint losses of embeddings gathered from all ranks. The inner
+            products and the losses are then combined over the ranks, so that the weights are the same on all of
+            them and those of one process on the mean of the losses. Every rank must call.
 
     Returns:
-        alpha, a scalar in [0, 1]; 1/2 where the gradients are equal.
+        The weights and what they were computed from. Asking for them waits for the device once, before the
+        backward pass through the encoder.
 
-    Source: MGDA, arXiv 1810.04650, equation 4.
+    Raises:
+        ValueError: there is no loss; a loss is not a scalar or does not depend on the embeddings; the
+            embeddings do not require gradients; the balancer gave the wrong number of weights, or what it raises.
+
+    Sources: arXiv 1810.04650, section 3.3; arXiv 2210.16622.
+
+    >>> encoder, head = torch.nn.Linear(5, 3), torch.nn.Linear(3, 1)
+    >>> embeddings = encoder(torch.randn(8, 5))
+    >>> losses = [head(embeddings).square().mean(), (embeddings - 1).square().mean()]
+    >>> balance = backward_balanced(losses, embeddings, mgda("l2"))
+    >>> round(sum(balance.weights), 6), encoder.weight.grad.shape
+    (1.0, torch.Size([3, 5]))
     """
-    first, second = first.detach().flatten(), second.detach().flatten()
-    if first.dtype != torch.float64:
-        first, second = first.float(), second.float()
-    gap = second - first
-    squared = gap @ gap
-    negligible = torch.finfo(gap.dtype).eps ** 2 * (first @ first + second @ second)
-    alpha = ((gap @ second) / squared).clamp(0, 1)
-    return torch.where(squared > negligible, alpha, torch.full_like(alpha, 0.5))
+    losses = list(losses)
+    _demand_losses(losses, embeddings)
+    free = [parameter for parameter in unweighted if parameter.requires_grad]
+    gradients, full = _differentiate(losses, embeddings, free)
+    if isinstance(balancer, AtParameters):
+        shared = [parameter for parameter in balancer.parameters if parameter.requires_grad]
+        gradients = [_mean_over_ranks(_at(shared, loss)) for loss in losses]
+    products = gramian(gradients)
+    values = torch.stack([loss.detach() for loss in losses]).to(products.device).double()
+    if across_ranks or isinstance(balancer, AtParameters):
+        values = _mean_over_ranks(values)
+    if across_ranks and not isinstance(balancer, AtParameters):
+        # The gradient of the ranks' mean loss, at the embeddings of all, is each rank's over the number of ranks.
+        products = _mean_over_ranks(products) / _ranks()
+
+    asked = balancer(values, products) if len(losses) > 1 else torch.ones_like(values)
+    if asked.shape != values.shape:
+        raise ValueError(
+            f"balancer must give a weight for each of {len(losses)} losses, got {tuple(asked.shape)}"
+        )
+    weights, *rows = torch.vstack([asked.to(products), products]).tolist()
+
+    hooks = [
+        parameter.register_hook(lambda _, own=own: own)  # type: ignore[no-untyped-call]
+        for parameter, own in zip(free, full, strict=True)
+        if own is not None
+    ]
+    try:
+        torch.autograd.backward(losses, [torch.full_like(x, w) for x, w in zip(losses, weights, strict=True)])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    norms = tuple(math.sqrt(row[k]) for k, row in enumerate(rows))
+    return Balance(tuple(weights), norms, _cosine(rows, norms))
 
 
-def fixed(weights: Sequence[float] = (0.5, 0.5)) -> Balancer:
-    """Weights that never move, scaled to sum to 1: the control of every comparison."""
-    total = sum(weights)
-    constant = tuple(weight / total for weight in weights)
-
-    def balance(losses: Sequence[Tensor], gradients: Sequence[Tensor]) -> tuple[float, ...]:
-        del losses, gradients
-        return constant
-
-    return balance
+def _demand_losses(losses: Sequence[Tensor], embeddings: Tensor) -> None:
+    if not losses:
+        raise ValueError("losses must hold at least one loss, got none")
+    if not embeddings.requires_grad:
+        raise ValueError("embeddings must require gradients: are they detached, or computed under no_grad?")
+    for number, loss in enumerate(losses):
+        if loss.ndim:
+            raise ValueError(f"losses[{number}] must be a scalar, got shape {tuple(loss.shape)}")
 
 
-def mgda(normaliser: Normaliser = "none", *, floor: float = 0.0) -> Balancer:
-    r"""Min-norm weights of two losses from their gradients at the embeddings.
-
-    The min-norm point is taken between normalised gradients :math:`g_k / n_k`, and its weights are applied to
-    the equally normalised losses: :math:`w_k \propto \alpha_k / n_k`, scaled to sum to 1.
-
-    Args:
-        normaliser: n_k is 1 (``none``), :math:`\lVert g_k \rVert` (``l2``), :math:`L_k` (``loss``) or
-            :math:`L_k \lVert g_k \rVert` (``loss+``). With two losses ``l2`` always has alpha = 1/2: both
-            gradients are then heard equally loud, whatever their directions.
-        floor: least weight alpha of either (normalised) gradient, in [0, 1/2]. At raw scales the AAM gradient
-            is far the larger one, and the min-norm point would starve the classifier; the floor is ours, not
-            the paper's.
-
-    Source: MGDA, arXiv 1810.04650; at the representation, its section 3.2 (MGDA-UB); arXiv 2210.16622.
-    """
-
-    def balance(losses: Sequence[Tensor], gradients: Sequence[Tensor]) -> tuple[float, ...]:
-        tiny = torch.finfo(torch.float32).tiny
-        norms = [float(gradient.detach().norm()) for gradient in gradients]
-        if 0.0 in norms and any(norms):
-            # A loss without a gradient (no positive pair in the batch) has no say; else the min-norm point were 0.
-            return float(norms[0] > 0), float(norms[1] > 0)
-        values = [float(loss.detach()) for loss in losses]
-        scales = {
-            "none": [1.0, 1.0],
-            "l2": norms,
-            "loss": values,
-            "loss+": [value * norm for value, norm in zip(values, norms, strict=True)],
-        }[normaliser]
-        scales = [max(scale, tiny) for scale in scales]
-        alpha = float(min_norm_weight(gradients[0] / scales[0], gradients[1] / scales[1]))
-        alpha = min(max(alpha, floor), 1 - floor)
-        first, second = alpha / scales[0], (1 - alpha) / scales[1]
-        return first / (first + second), second / (first + second)
-
-    return balance
+def _differentiate(
+    losses: Sequence[Tensor], embeddings: Tensor, parameters: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor | None]]:
+    """Each loss's gradient at the embeddings, and the sum of the losses' gradients at each parameter."""
+    gradients: list[Tensor] = []
+    sums: list[Tensor | None] = [None] * len(parameters)
+    for number, loss in enumerate(losses):
+        found: Sequence[Tensor | None] = (None,)
+        if loss.requires_grad:
+            found = torch.autograd.grad(loss, [embeddings, *parameters], retain_graph=True, allow_unused=True)
+        if (gradient := found[0]) is None:
+            raise ValueError(
+                f"losses[{number}] does not depend on embeddings: hand over the very tensor that it was computed from"
+            )
+        gradients.append(gradient)
+        sums = [_plus(total, own) for total, own in zip(sums, found[1:], strict=True)]
+    return gradients, sums
 
 
-def backward_balanced(losses: Sequence[Tensor], embeddings: Tensor, balancer: Balancer) -> Balance:
-    """Weigh the losses by their gradients at the embeddings, then go back through the encoder once.
+def _plus(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return first + second
 
-    Each loss is differentiated down to the embeddings only (cheap: no encoder in it); then one backward pass
-    of the weighted sum fills ``.grad`` of the encoder and of every head. A single loss gets weight 1.
 
-    Args:
-        losses: scalars that depend on ``embeddings``.
-        embeddings: (N, D), attached to the encoder.
-        balancer: ``fixed(...)``, ``mgda(...)`` or a function of your own.
+def _at(parameters: Sequence[Tensor], loss: Tensor) -> Tensor:
+    """The gradient of the loss at all the parameters, flat."""
+    parts = torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True)
+    return torch.cat([part.flatten() for part in parts])
 
-    Returns:
-        The weights and what they were computed from.
-    """
-    gradients = [torch.autograd.grad(loss, embeddings, retain_graph=True)[0] for loss in losses]
-    weights = balancer(losses, gradients) if len(losses) > 1 else (1.0,)
-    torch.autograd.backward(losses, [torch.full_like(x, w) for x, w in zip(losses, weights, strict=True)])
-    flat = [gradient.flatten().float() for gradient in gradients]
-    cosine = (
-        float(torch.nn.functional.cosine_similarity(flat[0], flat[1], dim=0))
-        if len(flat) > 1
-        else float("nan")
-    )
-    return Balance(weights, tuple(float(gradient.norm()) for gradient in flat), cosine)
+
+def _ranks() -> int:
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def _mean_over_ranks(tensor: Tensor) -> Tensor:
+    if distributed.is_initialized():
+        distributed.all_reduce(tensor)
+    return tensor / _ranks()
+
+
+def _cosine(products: Sequence[Sequence[float]], norms: Sequence[float]) -> float:
+    if len(norms) == 1:
+        return math.nan
+    lengths = norms[0] * norms[1]
+    return products[0][1] / lengths if lengths else 0.0
