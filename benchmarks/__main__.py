@@ -27,11 +27,12 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from benchmarks.balancing import balancing
     from benchmarks.metrics import error_rates
-    from benchmarks.training import balancing, road
+    from benchmarks.training import road
     from voxangle.scoring.machine import Machine
 
-    measurements = [road(options.rounds), balancing(options.rounds), error_rates(5)]
+    measurements = [road(options.rounds), *balancing(options.rounds), error_rates(5)]
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     ).stdout.strip()

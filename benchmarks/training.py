@@ -1,4 +1,4 @@
-"""The whole road of training against the bare encoder, and MGDA against a plain sum."""
+"""The whole road of training against the bare encoder."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ import torch
 from rich.console import Console
 
 from benchmarks.ratio import Measurement, in_turns
-from voxangle.encoders import ECAPATDNNConfig, build_encoder
-from voxangle.objectives import Objective, ObjectiveConfig, backward_balanced, mgda
 from voxangle.recipe import Recipe
 from voxangle.training.distributed import joined_ranks
 from voxangle.training.loop import Run
 from voxangle.training.material import gather_material
 
-__all__ = ["balancing", "road"]
+__all__ = ["road"]
 
 _SPEAKERS, _RECORDINGS, _SECONDS = 8, 2, 2.0
 
@@ -89,35 +87,4 @@ def road(rounds: int) -> Measurement:
         ">= 0.85",
         value >= 0.85,
         detail,
-    )
-
-
-def balancing(rounds: int) -> Measurement:
-    """Time of a step that is balanced by MGDA at the embedding, over the same step with a plain sum."""
-    torch.manual_seed(0)
-    encoder = build_encoder(ECAPATDNNConfig(architecture="ecapa_tdnn"))
-    objective = Objective(ObjectiveConfig(), speakers=1211, dimension=encoder.dimension)
-    features = torch.randn(32, 198, 80)
-    labels = torch.arange(16).repeat_interleave(2)
-    balancer = mgda("none")
-
-    def losses() -> tuple[list[torch.Tensor], torch.Tensor]:
-        encoder.zero_grad(set_to_none=True)
-        embeddings = encoder(features)
-        return list(objective(embeddings, labels).values()), embeddings
-
-    def plain() -> None:
-        values, _ = losses()
-        torch.autograd.backward(torch.stack(values).sum())
-
-    def balanced() -> None:
-        backward_balanced(*losses(), balancer)
-
-    plain_seconds, balanced_seconds = in_turns(plain, balanced, rounds=rounds)
-    low, value, high = np.quantile(balanced_seconds / plain_seconds, [0.25, 0.5, 0.75])
-    detail = (
-        f"ECAPA-512, 32 crops of 2 s, fp32, 1211 prototypes: plain {np.median(plain_seconds):.2f} s a step"
-    )
-    return Measurement(
-        "MGDA at the embedding / plain sum", value, low, high, "", "<= 1.03", value <= 1.03, detail
     )
