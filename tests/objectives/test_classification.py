@@ -339,6 +339,16 @@ def test_it_is_computed_in_float32_whatever_comes_in(loss: Loss) -> None:
         torch.testing.assert_close(low.double(), exact, rtol=tolerance, atol=tolerance)
 
 
+def test_cosines_to_prototypes_are_computed_in_float32_too() -> None:
+    embeddings, _, prototypes = batch(6, subcentres=2)
+    single = cosine_to_prototypes(embeddings.float(), prototypes.float(), scale=30)
+    torch.testing.assert_close(
+        single.double(), cosine_to_prototypes(embeddings, prototypes, scale=30), rtol=1e-5, atol=1e-5
+    )
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(cosine_to_prototypes(embeddings.float(), prototypes.float(), scale=30), single)
+
+
 @pytest.mark.parametrize("loss", [*ANGULAR_LOSSES, softmax_loss])
 def test_the_kind_of_integer_does_not_matter_and_nothing_given_is_changed(loss: Loss) -> None:
     problem = batch(7)

@@ -85,6 +85,18 @@ def test_duplicates_and_antipodes_have_finite_gradients(margin: float, dtype: to
     assert cosine.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("margin", [-0.3, 0.3])
+def test_beside_a_duplicate_the_slope_is_bounded(margin: float) -> None:
+    eps = torch.finfo(torch.float32).eps
+    beside = (1 - eps * torch.arange(40)) * (1 if margin > 0 else -1)
+    beside.requires_grad_()
+    additive_angular_margin(beside, margin).sum().backward()
+    bound = 1 + math.sin(0.3) / math.sqrt(8 * eps)
+    assert beside.grad.max() <= bound
+    # A sine clamped at 0 only is steeper than that.
+    assert math.sin(0.3) * (1 - eps) / math.sqrt(2 * eps) > bound
+
+
 @pytest.mark.parametrize("edge", [1.0, -1.0])
 def test_an_arc_cosine_or_an_unclamped_sine_would_not(edge: float) -> None:
     for defective in (

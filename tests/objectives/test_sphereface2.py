@@ -168,12 +168,12 @@ def test_an_even_power_of_the_continued_cosine_would_reward_opposition() -> None
 
 
 def test_the_plain_logarithm_overflows_and_softplus_is_coarse() -> None:
-    problem = batch(3)
-    options = {"scale": 400.0, "margin_form": "additive"}
-    single = [x.float() if x.is_floating_point() else x for x in problem]
+    embeddings, labels, prototypes, bias = batch(3)
     assert torch.log(1 + torch.exp(torch.tensor(400.0 * 1.2))).isinf()
-    ours = sphereface2_loss(*single, **options)
-    torch.testing.assert_close(ours.double(), sphereface2_loss(*problem, **options), rtol=1e-5, atol=1e-6)
+    for side in (embeddings, -embeddings):  # wrong classes too near, right ones too far
+        exact = sphereface2_loss(side, labels, prototypes, bias, scale=400.0)
+        ours = sphereface2_loss(side.float(), labels, prototypes.float(), bias.float(), scale=400.0)
+        torch.testing.assert_close(ours.double(), exact, rtol=1e-5, atol=1e-6)
     far = torch.tensor(20.5, dtype=torch.float64)
     assert float(functional.softplus(far) - far) == 0.0
     assert math.log1p(math.exp(20.5)) - 20.5 > 1e-9
