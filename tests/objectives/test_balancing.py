@@ -206,6 +206,13 @@ def test_unweighted_heads_keep_their_whole_gradient(name: str) -> None:
     same(model.gradients(), balanced)  # for that step only
 
 
+def test_an_unweighted_parameter_that_both_losses_reach_gets_the_sum_of_both() -> None:
+    model = TwoHeads()
+    weights = backward_balanced(*model(), mgda(), unweighted=[model.encoder[4].bias]).weights
+    got, name = model.gradients(), "encoder.4.bias"
+    same(got, model.weighted(weights) | {name: model.weighted((1, 1))[name]})
+
+
 def test_a_head_that_no_loss_reaches_may_be_unweighted() -> None:
     model = TwoHeads()
     model.first.bias.requires_grad_(False)

@@ -151,8 +151,8 @@ def mgda(normaliser: Normaliser = "none", *, floor: float = 0.0) -> Balancer:
 
     The min-norm point is taken between normalised gradients :math:`g_k / n_k`, and its weights are applied to
     the equally normalised losses: :math:`w_k \propto \alpha_k / n_k`, scaled to sum to 1. A loss without a
-    gradient (contrast in a batch that has no positive pair) has weight 0, where the formula alone would give
-    it all the weight and stop training.
+    gradient (contrast in a batch that has no positive pair) has weight 0, which is ours: the formula alone would
+    give it all the weight and stop training.
 
     Args:
         normaliser: n_k is 1 (``none``), :math:`\lVert g_k \rVert` (``l2``), :math:`L_k` (``loss``) or

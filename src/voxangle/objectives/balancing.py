@@ -63,10 +63,10 @@ class AtParameters:
 def at_parameters(balancer: Balancer, parameters: Iterable[Tensor]) -> AtParameters:
     """Balance by the gradients at the encoder's parameters instead of those at the embeddings.
 
-    This is exact where the embeddings are a bound only, and costs a backward pass through the encoder for each
-    loss, before the one that trains: a reference to compare with. Under ``torch.distributed`` the gradients
-    are averaged over the ranks first, as DistributedDataParallel will average them, so that the weights are
-    the same on all ranks and those of one process on the joint batch.
+    The exact reference: at the embeddings, an upper bound of the combined gradient's length is minimised. It costs
+    a backward pass through the encoder for each loss, before the one that trains. Under ``torch.distributed`` the
+    gradients are averaged over the ranks first, as DistributedDataParallel will average them, and so are the
+    losses: the weights are the same on all ranks, and those of one process on the joint batch.
 
     Args:
         balancer: any.
