@@ -15,13 +15,13 @@ from voxangle.config import Config
 from voxangle.encoders import ENCODERS, BaseEncoderConfig, EncoderConfig
 from voxangle.errors import RecipeError, nearest
 from voxangle.features import FilterbankConfig
-from voxangle.objectives import ObjectiveConfig
+from voxangle.objectives import KINDS, ObjectiveConfig
 from voxangle.storage import atomic_write
 from voxangle.training.config import LoopConfig, OptimizerConfig, ScheduleConfig
 
 __all__ = ["BatchConfig", "DataConfig", "Recipe"]
 
-_TAGS = {*ENCODERS, "fixed", "mgda"}
+_TAGS = {*ENCODERS, *KINDS}
 _PATHS = ("data.root", "augment.musan", "augment.rirs", "augment.music")
 
 

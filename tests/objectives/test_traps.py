@@ -214,5 +214,5 @@ def test_trap_9_the_classifier_sees_every_view() -> None:
         return torch.autograd.grad(loss_of(z), z)[0].norm(dim=1) > 0
 
     assert moved(lambda z: objective(z, labels)["classification"]).all()
-    first_views = moved(lambda z: aam_softmax_loss(z[::2], labels[::2], objective.prototypes))
+    first_views = moved(lambda z: aam_softmax_loss(z[::2], labels[::2], objective.classification.prototypes))
     assert first_views.sum() == 8

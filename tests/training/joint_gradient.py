@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from voxangle.objectives import Objective, ObjectiveConfig, backward_balanced, build_balancer
+from voxangle.objectives import Objective, ObjectiveConfig, backward_balanced
 from voxangle.training.distributed import agree, gather_embeddings, gather_labels, joined_ranks
 
 
@@ -21,7 +21,7 @@ def gradients(x: torch.Tensor, labels: torch.Tensor, *, parallel: bool) -> dict[
     forward = DistributedDataParallel(encoder) if parallel else encoder
     z = gather_embeddings(forward(x)) if parallel else encoder(x)
     y = gather_labels(labels) if parallel else labels
-    backward_balanced(list(objective(z, y).values()), z, build_balancer(config.balancing))
+    backward_balanced(list(objective(z, y).values()), z, objective.balancer(encoder))
     named = [*encoder.named_parameters(), *objective.named_parameters()]
     return {name: parameter.grad for name, parameter in named if parameter.grad is not None}
 

@@ -32,7 +32,8 @@ def same(first: Checkpoint | None, second: Checkpoint | None) -> bool:
     return (
         first.step == second.step
         and all(torch.equal(first.encoder[k], second.encoder[k]) for k in first.encoder)
-        and torch.equal(first.objective["prototypes"], second.objective["prototypes"])
+        and first.objective.keys() == second.objective.keys()
+        and all(torch.equal(first.objective[k], second.objective[k]) for k in first.objective)
         and all(torch.equal(a["exp_avg_sq"], b["exp_avg_sq"]) for a, b in moments)
     )
 
@@ -229,6 +230,8 @@ def test_another_seed_is_another_run(recipe_file: Path, tmp_path: Path) -> None:
         "{classification: null, contrastive: {attention: null}}",
         "{contrastive: {attention: null, margin_form: arcface}, balancing: {kind: fixed}}",
         "{contrastive: {attention: {form: logit, pairs: all}}, balancing: {kind: mgda, normaliser: loss+}}",
+        "{classification: {subcentres: 2, inter_topk: 1}, balancing: {at: parameters}}",
+        "{classification: {kind: sphereface2}, contrastive: {kind: angular_prototypical}, balancing: {kind: uncertainty}}",
     ],
 )
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])

@@ -10,18 +10,55 @@ from voxangle.objectives.classification import (
     cosine_to_prototypes,
     softmax_loss,
 )
+from voxangle.objectives.classifiers import (
+    AAMSoftmaxConfig,
+    AAMSoftmaxLoss,
+    AMSoftmaxConfig,
+    AMSoftmaxLoss,
+    Classifier,
+    SoftmaxConfig,
+    SoftmaxLoss,
+    SphereFace2Config,
+    SphereFace2Loss,
+)
 from voxangle.objectives.contrastive import supervised_contrastive_loss
+from voxangle.objectives.contrasts import (
+    AngularPrototypicalConfig,
+    AngularPrototypicalLoss,
+    AttentionConfig,
+    NTXentAMConfig,
+    NTXentAMLoss,
+    SupervisedContrastiveConfig,
+    SupervisedContrastiveLoss,
+)
 from voxangle.objectives.jacobian_descent import cagrad, imtl_g, pcgrad, upgrad
 from voxangle.objectives.margins import additive_angular_margin
 from voxangle.objectives.nt_xent import nt_xent_am_loss
-from voxangle.objectives.objective import Objective, ObjectiveConfig, build_balancer
+from voxangle.objectives.objective import KINDS, Objective, ObjectiveConfig
 from voxangle.objectives.sphereface2 import sphereface2_initial_bias, sphereface2_loss
 
 __all__ = [
+    "KINDS",
+    "AAMSoftmaxConfig",
+    "AAMSoftmaxLoss",
+    "AMSoftmaxConfig",
+    "AMSoftmaxLoss",
+    "AngularPrototypicalConfig",
+    "AngularPrototypicalLoss",
+    "AttentionConfig",
     "Balance",
     "Balancer",
+    "Classifier",
+    "NTXentAMConfig",
+    "NTXentAMLoss",
     "Objective",
     "ObjectiveConfig",
+    "SoftmaxConfig",
+    "SoftmaxLoss",
+    "SphereFace2Config",
+    "SphereFace2Loss",
+    "SupervisedContrastiveConfig",
+    "SupervisedContrastiveLoss",
     "Uncertainty",
     "aam_softmax_loss",
     "additive_angular_margin",
@@ -29,7 +66,6 @@ __all__ = [
     "angular_prototypical_loss",
     "at_parameters",
     "backward_balanced",
-    "build_balancer",
     "cagrad",
     "class_aware_attention",
     "cosine_to_prototypes",

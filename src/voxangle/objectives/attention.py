@@ -70,7 +70,7 @@ def own_class_posterior(
     demand_positive(scale, "scale")
     demand_choice(normalise, "normalise", AttentionNormaliser)
     with full_precision(embeddings), torch.set_grad_enabled(torch.is_grad_enabled() and not detach):
-        posterior = (scale * cosine_to_prototypes(embeddings, prototypes)).softmax(dim=1)
+        posterior = cosine_to_prototypes(embeddings, prototypes, scale=scale).softmax(dim=1)
         belongs = posterior.gather(1, labels.long()[:, None]).squeeze(1)
         # Weights enter logarithms: none may be 0. The normalisers divide by at most 1, so none becomes 0 again.
         belongs = belongs.clamp(min=torch.finfo(belongs.dtype).tiny)

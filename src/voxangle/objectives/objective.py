@@ -2,63 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, TypedDict
+import typing
+from collections.abc import Iterable
+from typing import Annotated, Literal, Self
 
-import torch
 from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor, nn
 
 from voxangle.config import Config
-from voxangle.objectives.attention import class_aware_attention
-from voxangle.objectives.balancing import Balancer, Normaliser, fixed, mgda
-from voxangle.objectives.classification import aam_softmax_loss
-from voxangle.objectives.contrastive import (
-    AttentionForm,
-    MarginForm,
-    PairSelection,
-    supervised_contrastive_loss,
+from voxangle.objectives.attention import own_class_posterior
+from voxangle.objectives.balancers import Balancer, Normaliser, Uncertainty, equal, fixed, mgda
+from voxangle.objectives.balancing import at_parameters
+from voxangle.objectives.classifiers import (
+    AAMSoftmaxConfig,
+    AMSoftmaxConfig,
+    SoftmaxConfig,
+    SphereFace2Config,
 )
+from voxangle.objectives.contrasts import (
+    AngularPrototypicalConfig,
+    AttentionConfig,
+    NTXentAMConfig,
+    SupervisedContrastiveConfig,
+)
+from voxangle.objectives.jacobian_descent import cagrad, imtl_g, pcgrad, upgrad
 
 __all__ = [
-    "AttentionConfig",
+    "KINDS",
+    "BalancingConfig",
     "ClassificationConfig",
     "ContrastiveConfig",
-    "FixedConfig",
-    "MGDAConfig",
     "Objective",
     "ObjectiveConfig",
-    "build_balancer",
 ]
 
 
-class ClassificationConfig(Config):
-    """AAM-softmax: ``margin`` in radians (the schedule ramps up to it), ``scale`` of the cosines."""
+class EqualConfig(Config):
+    """The mean of the losses."""
 
-    margin: float = Field(0.2, ge=0, lt=1.5)
-    scale: float = Field(32.0, gt=0)
+    kind: Literal["equal"]
 
-
-class AttentionConfig(Config):
-    """Class-aware attention of the contrastive pairs; see ``class_aware_attention``.
-
-    ``normalise`` is the mean here: by the maximum, a young classifier silences nearly all negatives (measured on
-    validation speakers, ``recipes/shared.yaml``).
-    """
-
-    scale: float = Field(10.0, gt=0, le=100)
-    normalise: Literal["max", "mean"] | None = "mean"
-    form: AttentionForm = "log_weight"
-    pairs: PairSelection = "negatives"
-    detach: bool = True
-
-
-class ContrastiveConfig(Config):
-    """Supervised contrastive loss: ``margin`` in radians; ``attention: null`` switches the weights off."""
-
-    temperature: float = Field(0.07, gt=0)
-    margin: float = Field(0.1, ge=0, lt=1.5)
-    margin_form: MarginForm = "numerator"
-    attention: AttentionConfig | None = AttentionConfig()
+    def build(self) -> Balancer:
+        """The balancer."""
+        return equal()
 
 
 class FixedConfig(Config):
@@ -67,36 +53,112 @@ class FixedConfig(Config):
     kind: Literal["fixed"]
     weights: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.5, 0.5)
 
+    def build(self) -> Balancer:
+        """The balancer."""
+        return fixed(self.weights)
 
-class MGDAConfig(Config):
-    """Min-norm weights at the embedding; see ``mgda``. The floor is ours: without it the classifier starves."""
+
+class UncertaintyConfig(Config):
+    """Weights learned as the losses' uncertainty; see ``Uncertainty``."""
+
+    kind: Literal["uncertainty"]
+
+    def build(self) -> Balancer:
+        """The balancer, a module with parameters of its own."""
+        return Uncertainty()
+
+
+class _ByGradients(Config):
+    """``at``: whether the gradients are those at the embeddings, or (exact and slow) at the encoder's parameters."""
+
+    at: Literal["embeddings", "parameters"] = "embeddings"
+
+
+class MGDAConfig(_ByGradients):
+    """Min-norm weights; see ``mgda``. The floor is ours: without it the classifier starves."""
 
     kind: Literal["mgda"] = "mgda"
     normaliser: Normaliser = "none"
     floor: float = Field(0.4, ge=0, le=0.5)
 
+    def build(self) -> Balancer:
+        """The balancer."""
+        return mgda(self.normaliser, floor=self.floor)
 
-def _mgda_by_default(settings: object) -> object:
-    return {"kind": "mgda", **settings} if isinstance(settings, dict) else settings
+
+class TorchJDConfig(_ByGradients):
+    """A method of the ``balance`` extra that has no settings."""
+
+    kind: Literal["upgrad", "pcgrad", "imtl_g"]
+
+    def build(self) -> Balancer:
+        """The balancer."""
+        return {"upgrad": upgrad, "pcgrad": pcgrad, "imtl_g": imtl_g}[self.kind]()
+
+
+class CAGradConfig(_ByGradients):
+    """CAGrad of the ``balance`` extra; see ``cagrad``."""
+
+    kind: Literal["cagrad"]
+    c: float = Field(0.5, ge=0)
+
+    def build(self) -> Balancer:
+        """The balancer."""
+        return cagrad(self.c)
+
+
+def _by_default(kind: str) -> BeforeValidator:
+    """A section that does not say its kind is of this one."""
+
+    def settle(settings: object) -> object:
+        return {"kind": kind, **settings} if isinstance(settings, dict) else settings
+
+    return BeforeValidator(settle)
+
+
+ClassificationConfig = Annotated[
+    AAMSoftmaxConfig | AMSoftmaxConfig | SoftmaxConfig | SphereFace2Config,
+    Field(discriminator="kind"),
+    _by_default("aam_softmax"),
+]
+ContrastiveConfig = Annotated[
+    SupervisedContrastiveConfig | NTXentAMConfig | AngularPrototypicalConfig,
+    Field(discriminator="kind"),
+    _by_default("supervised"),
+]
+BalancingConfig = Annotated[
+    EqualConfig | FixedConfig | UncertaintyConfig | MGDAConfig | TorchJDConfig | CAGradConfig,
+    Field(discriminator="kind"),
+    _by_default("mgda"),
+]
+
+
+def _kinds(union: object) -> Iterable[str]:
+    for config in typing.get_args(typing.get_args(union)[0]):
+        yield from typing.get_args(config.model_fields["kind"].annotation)
+
+
+KINDS = frozenset(
+    kind for union in (ClassificationConfig, ContrastiveConfig, BalancingConfig) for kind in _kinds(union)
+)
+"""Every ``kind`` that a section of an objective may be of."""
 
 
 class ObjectiveConfig(Config):
     """The losses and their balance; null switches a loss off.
 
     Attributes:
-        classification: AAM-softmax, or null for contrast alone.
-        contrastive: the contrastive loss, or null for AAM-softmax alone.
+        classification: AAM-softmax or another classifier, or null for contrast alone.
+        contrastive: the contrastive loss, or null for classification alone.
         balancing: how the two are weighed.
         contrast_from: share of the training after which contrast enters, in [0, 1); before it the classifier
             warms up alone, so that the prototypes that attention asks are not noise. Ours, not the paper's.
             By default 0.3, and 0 where there is no classifier.
     """
 
-    classification: ClassificationConfig | None = ClassificationConfig()
-    contrastive: ContrastiveConfig | None = ContrastiveConfig()
-    balancing: Annotated[
-        FixedConfig | MGDAConfig, Field(discriminator="kind"), BeforeValidator(_mgda_by_default)
-    ] = MGDAConfig()
+    classification: ClassificationConfig | None = AAMSoftmaxConfig()
+    contrastive: ContrastiveConfig | None = SupervisedContrastiveConfig()
+    balancing: BalancingConfig = MGDAConfig()
     contrast_from: float | None = Field(None, ge=0, lt=1)
 
     @model_validator(mode="after")
@@ -106,7 +168,7 @@ class ObjectiveConfig(Config):
                 raise ValueError(
                     "classification and contrastive are both null: there is nothing to train with"
                 )
-            if self.contrastive.attention is not None:
+            if self.attention is not None:
                 raise ValueError(
                     "attention asks the classifier's prototypes: with classification null, set "
                     "contrastive.attention to null"
@@ -116,6 +178,13 @@ class ObjectiveConfig(Config):
         return self
 
     @property
+    def attention(self) -> AttentionConfig | None:
+        """How the contrastive pairs are weighed, or None."""
+        return (
+            self.contrastive.attention if isinstance(self.contrastive, SupervisedContrastiveConfig) else None
+        )
+
+    @property
     def contrast_begins(self) -> float:
         """Share of the training after which contrast enters."""
         if self.contrast_from is not None:
@@ -123,21 +192,32 @@ class ObjectiveConfig(Config):
         return 0.0 if self.classification is None else 0.3
 
 
-def build_balancer(config: FixedConfig | MGDAConfig) -> Balancer:
-    """The balancer that the config describes."""
-    if isinstance(config, FixedConfig):
-        return fixed(config.weights)
-    return mgda(config.normaliser, floor=config.floor)
-
-
 class Objective(nn.Module):
-    """The losses of a recipe over one set of prototypes, shape (speakers, dimension)."""
+    """The losses of a recipe and their balancer, with all that they learn.
+
+    Args:
+        config: the losses and their balance.
+        speakers: C.
+        dimension: D.
+
+    Raises:
+        MissingExtraError: the balancer needs an extra that is not installed.
+    """
 
     def __init__(self, config: ObjectiveConfig, *, speakers: int, dimension: int) -> None:
         super().__init__()
         self.config = config
-        self.prototypes = nn.Parameter(torch.empty(speakers, dimension))
-        nn.init.xavier_normal_(self.prototypes)
+        head, pull = config.classification, config.contrastive
+        self.classification = head.build(speakers, dimension) if head else None
+        self.contrastive = pull.build() if pull else None
+        # A balancer that learns is a module, and registers itself: optimiser and checkpoint find its parameters.
+        self.weighing = config.balancing.build()
+
+    def balancer(self, encoder: nn.Module) -> Balancer:
+        """What weighs the losses; the encoder is asked for its parameters where the config says so."""
+        if isinstance(self.config.balancing, _ByGradients) and self.config.balancing.at == "parameters":
+            return at_parameters(self.weighing, encoder.parameters())
+        return self.weighing
 
     def forward(
         self, embeddings: Tensor, labels: Tensor, *, margin_ramp: float = 1.0, contrast: bool = True
@@ -151,36 +231,22 @@ class Objective(nn.Module):
             contrast: whether the contrastive loss has entered yet.
         """
         losses = {}
-        if (head := self.config.classification) is not None:
-            losses["classification"] = aam_softmax_loss(
-                embeddings, labels, self.prototypes, margin=margin_ramp * head.margin, scale=head.scale
-            )
-        if (pull := self.config.contrastive) is not None and contrast:
-            losses["contrastive"] = supervised_contrastive_loss(
-                embeddings,
-                labels,
-                temperature=pull.temperature,
-                margin=pull.margin,
-                margin_form=pull.margin_form,
-                **self._attention(pull.attention, embeddings, labels),
-            )
+        if self.classification is not None:
+            losses["classification"] = self.classification(embeddings, labels, margin_ramp=margin_ramp)
+        if self.contrastive is not None and contrast:
+            losses["contrastive"] = self.contrastive(embeddings, labels, *self._attention(embeddings, labels))
         return losses
 
-    def _attention(self, config: AttentionConfig | None, embeddings: Tensor, labels: Tensor) -> _Weighing:
-        if config is None:
-            return {}
-        attention = class_aware_attention(
+    def _attention(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        config = self.config.attention
+        if config is None or self.classification is None:
+            return ()
+        belief = own_class_posterior(
             embeddings,
             labels,
-            self.prototypes,
+            self.classification.prototypes,
             scale=config.scale,
             normalise=config.normalise,
             detach=config.detach,
         )
-        return {"attention": attention, "attention_form": config.form, "pairs": config.pairs}
-
-
-class _Weighing(TypedDict, total=False):
-    attention: Tensor
-    attention_form: AttentionForm
-    pairs: PairSelection
+        return (belief,)

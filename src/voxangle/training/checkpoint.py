@@ -17,7 +17,7 @@ from voxangle.storage import atomic_write
 __all__ = ["CHECKPOINT", "Checkpoint"]
 
 CHECKPOINT = "checkpoint.pt"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Checkpoint:
         recipe: the effective recipe, as plain data.
         speakers: the speakers in the order of the prototypes.
         encoder: the encoder's state, buffers included.
-        objective: the prototypes.
+        objective: the prototypes, and whatever else the losses and their balancer learn.
         optimizer: the optimiser's state.
         random: the state of torch's generators, by device.
     """

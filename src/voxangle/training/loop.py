@@ -27,13 +27,14 @@ from voxangle.encoders.embedder import Embedder
 from voxangle.errors import CheckpointError, DivergenceError
 from voxangle.features import Filterbank
 from voxangle.metrics import OperatingPoint, eer
-from voxangle.objectives import Objective, backward_balanced, build_balancer
+from voxangle.objectives import Objective, backward_balanced
+from voxangle.objectives.gathering import gather_embeddings, gather_labels
 from voxangle.recipe import Recipe
 from voxangle.scoring import cosine_scores
 from voxangle.storage import cache_folder, writable_folder
 from voxangle.training.checkpoint import CHECKPOINT, Checkpoint
 from voxangle.training.config import OptimizerConfig
-from voxangle.training.distributed import Ranks, agree, gather_embeddings, gather_labels, joined_ranks
+from voxangle.training.distributed import Ranks, agree, joined_ranks
 from voxangle.training.material import Material, gather_material
 from voxangle.training.progress import Log, StepRecord, TrainingProgress
 from voxangle.training.schedule import contrast_is_on, lr_factor, margin_ramp
@@ -121,7 +122,7 @@ class Run:
             recipe.objective, speakers=len(self.speakers), dimension=self.encoder.dimension
         ).to(ranks.device)
         self.optimizer = _build_optimizer(recipe.optimizer, self.encoder, self.objective)
-        self.balancer = build_balancer(recipe.objective.balancing)
+        self.balancer = self.objective.balancer(self.encoder)
         self.bf16 = _use_bf16(recipe.training.precision, ranks.device)
         self.step = 0 if fresh else self._restore()
         self.parallel: nn.Module = self.encoder
