@@ -9,8 +9,7 @@ from torchjd.autojac import jac_to_grad, mtl_backward
 
 from benchmarks.ratio import Measurement, in_turns
 from voxangle.encoders import ECAPATDNNConfig, build_encoder
-from voxangle.objectives import Objective, ObjectiveConfig, backward_balanced, mgda
-from voxangle.objectives.balancing import mgda_parameters
+from voxangle.objectives import Objective, ObjectiveConfig, backward_balanced, mgda, mgda_parameters
 
 __all__ = ["balancing"]
 

@@ -9,27 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed
 
-from voxangle.objectives.balancers import (
-    Balancer,
-    Normaliser,
-    fixed,
-    gramian,
-    mgda,
-    min_norm_weight,
-)
+from voxangle.objectives.balancers import Balancer, Normaliser, gramian, mgda
 
-__all__ = [
-    "AtParameters",
-    "Balance",
-    "Balancer",
-    "Normaliser",
-    "at_parameters",
-    "backward_balanced",
-    "fixed",
-    "mgda",
-    "mgda_parameters",
-    "min_norm_weight",
-]
+__all__ = ["AtParameters", "Balance", "at_parameters", "backward_balanced", "mgda_parameters"]
 
 
 @dataclass(frozen=True)
