@@ -79,7 +79,7 @@ class Run:
             recipe,
             gather_material(recipe.data),
             Embedder.load(folder / "model", device="cpu"),
-            checkpoint.objective["prototypes"].double(),
+            checkpoint.objective["classification.prototypes"].double(),
             checkpoint.speakers,
         )
 
