@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: every benchmark in one run, as a table and as JSON."""
+"""``python -m benchmarks``: every benchmark (or those that are named) in one run, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import subprocess
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from voxangle.training.allocator import keep_freed_memory
 def main() -> None:
     """Run, print, and write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="road, balancing, contrast, metrics; all by default")
     parser.add_argument("--rounds", type=int, default=15, help="of each training benchmark")
     parser.add_argument("--out", type=Path, help="a JSON file to write")
     options = parser.parse_args()
@@ -28,11 +30,21 @@ def main() -> None:
     from rich.table import Table
 
     from benchmarks.balancing import balancing
+    from benchmarks.contrastive import contrast
     from benchmarks.metrics import error_rates
+    from benchmarks.ratio import Measurement
     from benchmarks.training import road
     from voxangle.scoring.machine import Machine
 
-    measurements = [road(options.rounds), *balancing(options.rounds), error_rates(5)]
+    benchmarks: dict[str, Callable[[], Iterable[Measurement]]] = {
+        "road": lambda: [road(options.rounds)],
+        "balancing": lambda: balancing(options.rounds),
+        "contrast": lambda: contrast(options.rounds),
+        "metrics": lambda: [error_rates(5)],
+    }
+    if unknown := set(options.names) - set(benchmarks):
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(benchmarks)}")
+    measurements = [m for name in options.names or benchmarks for m in benchmarks[name]()]
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     ).stdout.strip()

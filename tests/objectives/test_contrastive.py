@@ -149,15 +149,6 @@ def test_duplicates_and_antipodes_give_finite_gradients(margin_form: str, dtype:
     assert one.grad.isfinite().all()
 
 
-def test_an_unclamped_sine_would_give_nan() -> None:
-    cosine = torch.ones(1, requires_grad=True)
-    (cosine * math.cos(0.2) - (1 - cosine.square()).sqrt() * math.sin(0.2)).sum().backward()
-    assert not cosine.grad.isfinite().all()
-    cosine.grad = None
-    additive_angular_margin(cosine, 0.2).sum().backward()
-    assert cosine.grad.isfinite().all()
-
-
 @pytest.mark.parametrize("margin_form", FORMS)
 def test_anchors_without_a_positive_do_not_count(margin_form: str) -> None:
     embeddings, labels = batch(9)
@@ -232,6 +223,61 @@ def test_a_doubtful_negative_pulls_less(form: str) -> None:
         )
         pulls.append(float(torch.autograd.grad(loss, cosine)[0][0, 1].abs()))
     assert pulls == sorted(pulls, reverse=True)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from(FORMS))
+def test_weights_of_one_are_no_weights(seed: int, margin_form: str) -> None:
+    embeddings, labels = batch(seed)
+    bare = supervised_contrastive_loss(embeddings, labels, margin=0.2, margin_form=margin_form)
+    for attention in (torch.ones(12, 12), torch.ones(12)):
+        for form in ("logit", "log_weight"):
+            for pairs in ("negatives", "all"):
+                weighed = supervised_contrastive_loss(
+                    embeddings,
+                    labels,
+                    margin=0.2,
+                    margin_form=margin_form,
+                    attention=attention.double(),
+                    attention_form=form,
+                    pairs=pairs,
+                )
+                torch.testing.assert_close(weighed, bare, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("margin_form", FORMS)
+def test_a_far_negative_barely_moves_the_loss_and_a_near_one_raises_it(margin_form: str) -> None:
+    embeddings, labels = batch(25, speakers=2)
+    embeddings[:, 0] += 8  # all in one half of the sphere, so that its other pole is far from everybody
+    centre = torch.nn.functional.normalize(embeddings, dim=1).mean(dim=0)
+
+    def with_negative(vector: Tensor) -> float:
+        z, y = torch.cat([embeddings, vector[None]]), torch.cat([labels, torch.tensor([9])])
+        return float(supervised_contrastive_loss(z, y, margin=0.2, margin_form=margin_form))
+
+    before = float(supervised_contrastive_loss(embeddings, labels, margin=0.2, margin_form=margin_form))
+    near = max(with_negative(vector) for vector in embeddings)
+    far = with_negative(-centre)
+    assert abs(far - before) < 0.05 * (near - before)
+    assert near > before + 0.1
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.5, 30), st.sampled_from(["max", "mean", None]))
+def test_attention_is_positive_symmetric_and_not_constant(
+    seed: int, scale: float, normalise: str | None
+) -> None:
+    embeddings, labels = batch(seed)
+    generator = torch.Generator().manual_seed(seed)
+    prototypes = torch.randn(4, 8, generator=generator, dtype=torch.float64)
+    attention = class_aware_attention(embeddings, labels, prototypes, scale=scale, normalise=normalise)
+    assert attention.min() > 0
+    assert torch.equal(attention, attention.T)
+    assert attention.max() > 1.01 * attention.min()
+    if normalise == "max":
+        assert float(attention.max()) == pytest.approx(1)
+    elif normalise is None:
+        assert attention.max() <= 1
 
 
 def test_half_precision_embeddings_are_computed_in_float32() -> None:

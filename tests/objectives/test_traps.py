@@ -1,7 +1,7 @@
 """Defects seen in public code, each beside the property it breaks: ours holds it, the defective variant does not.
 
-The min-norm formula without its square and the classifier that never trains are in ``test_balancers.py``; the jump of
-the usual margin fallback is in ``test_margins.py``.
+Trap 5, the min-norm formula without its square, is in ``test_balancers.py``; trap 8, the classifier that never trains,
+in ``test_balancing.py``; the jump of the usual margin fallback in ``test_margins.py``.
 """
 
 from __future__ import annotations

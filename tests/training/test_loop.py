@@ -231,7 +231,8 @@ def test_another_seed_is_another_run(recipe_file: Path, tmp_path: Path) -> None:
         "{contrastive: {attention: null, margin_form: arcface}, balancing: {kind: fixed}}",
         "{contrastive: {attention: {form: logit, pairs: all}}, balancing: {kind: mgda, normaliser: loss+}}",
         "{classification: {subcentres: 2, inter_topk: 1}, balancing: {at: parameters}}",
-        "{classification: {kind: sphereface2}, contrastive: {kind: angular_prototypical}, balancing: {kind: uncertainty}}",
+        "{classification: {kind: sphereface2}, contrastive: {kind: angular_prototypical}, balancing: {kind: equal}}",
+        "{contrastive: {kind: nt_xent_am}, balancing: {kind: uncertainty}}",
     ],
 )
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])

@@ -59,7 +59,8 @@ def supervised_contrastive_loss(
     give ``own_class_posterior``, (N,), instead.
 
     Args:
-        embeddings: (N, D), any norm but zero (a zero vector has cosine 0 to everybody). NaN gives NaN.
+        embeddings: (N, D), any norm but zero (a zero vector has cosine 0 to everybody and a huge
+            gradient). NaN gives NaN.
         labels: (N,) integers of any value; equal labels are positives.
         temperature: tau > 0.
         margin: m in [0, pi / 2) radians; 0 gives SupCon in the first two forms.
