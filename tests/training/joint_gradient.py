@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from voxangle.objectives import Objective, ObjectiveConfig, backward_balanced
-from voxangle.training.distributed import agree, gather_embeddings, gather_labels, joined_ranks
+from voxangle.objectives.gathering import gather_embeddings, gather_labels
+from voxangle.training.distributed import agree, joined_ranks
 
 
 def gradients(x: torch.Tensor, labels: torch.Tensor, *, parallel: bool) -> dict[str, torch.Tensor]:

@@ -6,12 +6,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import distributed
 
-__all__ = ["Ranks", "agree", "gather_embeddings", "gather_labels", "joined_ranks"]
+__all__ = ["Ranks", "agree", "joined_ranks"]
 
 
 @dataclass(frozen=True)
@@ -50,44 +49,6 @@ def joined_ranks() -> Iterator[Ranks]:
         yield Ranks(distributed.get_rank(), world_size, device)
     finally:
         distributed.destroy_process_group()
-
-
-class _Gather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, local: Tensor) -> Tensor:  # noqa: ARG004 - torch's signature
-        parts = [torch.empty_like(local) for _ in range(distributed.get_world_size())]
-        distributed.all_gather(parts, local.contiguous())
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004 - torch's signature
-        (joint,) = gradients
-        # Every rank computes the whole joint loss, so each holds the whole gradient already and keeps its rows.
-        # DistributedDataParallel will average over the ranks what ought to be summed, hence the factor.
-        size = distributed.get_world_size()
-        return joint.chunk(size)[distributed.get_rank()] * size
-
-
-def gather_embeddings(local: Tensor) -> Tensor:
-    """The embeddings of all ranks, shape (world_size * n, D), from this rank's (n, D), with gradients.
-
-    The joint loss computed from them on every rank gives, through an encoder wrapped in
-    DistributedDataParallel, exactly the gradient of one process on the joint batch, however the anchors that
-    have positives are spread over the ranks.
-    """
-    if not distributed.is_initialized():
-        return local
-    gathered: Tensor = _Gather.apply(local)
-    return gathered
-
-
-def gather_labels(local: Tensor) -> Tensor:
-    """The labels of all ranks, shape (world_size * n,), in the order of ``gather_embeddings``."""
-    if not distributed.is_initialized():
-        return local
-    parts = [torch.empty_like(local) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(parts, local.contiguous())
-    return torch.cat(parts)
 
 
 def agree(flag: bool, ranks: Ranks) -> bool:
