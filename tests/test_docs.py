@@ -84,16 +84,18 @@ def test_the_method_explains_every_switch(method: str, function: Callable[..., A
 @pytest.mark.parametrize("document", ["README.md", "docs/method.md", "CONTRIBUTING.md"])
 def test_links_lead_somewhere(document: str) -> None:
     path = ROOT / document
-    text = path.read_text(encoding="utf-8")
-    anchors = {
-        re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
-        for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    }
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        if target.startswith("#"):
-            assert target[1:] in anchors, target
-        elif not target.startswith("https://"):
-            assert (path.parent / target).exists(), target
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if target.startswith("https://"):
+            continue
+        file, _, anchor = target.partition("#")
+        goal = path.parent / file if file else path
+        assert goal.exists(), target
+        assert not anchor or anchor in anchors(goal), target
+
+
+def anchors(document: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def test_every_trap_of_the_method_has_its_test(method: str) -> None:
