@@ -76,6 +76,7 @@ from lightning.pytorch import Callback, Trainer
 from torch import distributed
 from torch.utils.data import DataLoader
 
+sys.path.insert(0, sys.argv[2])
 from lightning_module import Encoder, SpeakerTraining, Speakers
 
 
@@ -122,10 +123,9 @@ def test_the_lightning_module_trains_in_one_process_and_alike_in_two(voices: Pat
         pytest.skip("lightning is not installed")
     script = tmp_path / "train.py"
     script.write_text(LIGHTNING)
-    environment = os.environ | {"PYTHONPATH": str(EXAMPLES), "OMP_NUM_THREADS": "1"}
     result = subprocess.run(
-        [sys.executable, str(script), str(voices)],
-        env=environment,
+        [sys.executable, str(script), str(voices), str(EXAMPLES)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
         cwd=tmp_path,
         capture_output=True,
         text=True,
