@@ -304,7 +304,8 @@ def draw_alpha(logs: dict[str, Path]) -> None:
         right.plot(_steps(records[name]), loss, color=colour, linestyle=style, label=label)
         print(
             f"{label}: weight of classification first {weight[0]:.2f}, median of the second half "
-            f"{np.median(weight[len(weight) // 2 :]):.3f}; its loss, mean of the last ten records {loss[-10:].mean():.2f}"
+            f"{np.median(weight[len(weight) // 2 :]):.3f}; its loss, mean of the last ten records "
+            f"{loss[-10:].mean():.2f}"
         )
     # Two gradients of equal length: alpha is 1/2 whatever their directions, and each loss weighs 1 / its norm.
     middle.plot(

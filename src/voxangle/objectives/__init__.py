@@ -31,6 +31,7 @@ from voxangle.objectives.contrasts import (
     SupervisedContrastiveConfig,
     SupervisedContrastiveLoss,
 )
+from voxangle.objectives.gathering import gather_embeddings, gather_labels
 from voxangle.objectives.jacobian_descent import cagrad, imtl_g, pcgrad, upgrad
 from voxangle.objectives.margins import additive_angular_margin
 from voxangle.objectives.nt_xent import nt_xent_am_loss
@@ -71,6 +72,8 @@ __all__ = [
     "cosine_to_prototypes",
     "equal",
     "fixed",
+    "gather_embeddings",
+    "gather_labels",
     "imtl_g",
     "mgda",
     "mgda_parameters",
