@@ -74,7 +74,7 @@ def test_a_csv_of_any_name_is_read_alone_or_from_its_folder(corpus):
     folder = corpus("path,speaker\n1.wav,a\n", name="mine.csv")
     assert table.read(folder).name == table.read(folder / "mine.csv").name == "mine"
     corpus("path,speaker\n1.wav,a\n", name="other.csv")
-    with pytest.raises(CorpusError, match=r"not just one other CSV \(found: mine\.csv, other\.csv\)"):
+    with pytest.raises(CorpusError, match=r"not just one other CSV or Parquet file \(found: mine\.csv, other\.csv\)"):
         table.read(folder)
 
 
@@ -120,7 +120,7 @@ def test_a_trial_of_an_unknown_utterance_is_named_with_its_line(corpus):
 
 
 def test_a_missing_table_is_refused(tmp_path):
-    with pytest.raises(CorpusError, match=r"no such table; name a CSV file, or the folder"):
+    with pytest.raises(CorpusError, match=r"no such table; name a CSV or Parquet file, or the folder"):
         table.read(tmp_path / "nowhere")
     with pytest.raises(CorpusError, match=r"holds no utterances\.csv .*\(found: none\)"):
         table.read(tmp_path)

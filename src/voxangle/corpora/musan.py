@@ -1,0 +1,87 @@
+"""MUSAN (OpenSLR 17): music, speech and noise for augmentation, 109 hours.
+
+D. Snyder, G. Chen, D. Povey, "MUSAN: A Music, Speech, and Noise Corpus", arXiv:1510.08484, 2015. Licence: CC BY 4.0
+for the collection; the files are public domain or under Creative Commons licences, which each folder's LICENSE
+lists.
+
+Layout: ``musan/{speech,music,noise}/SOURCE/*.wav``, 16 kHz: 426 files of speech, 660 of music, 930 of noise. Each
+kind is a split. A recipe takes the folder as ``augment.musan``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from voxangle.audio import AUDIO_SUFFIXES
+from voxangle.corpora.corpus import Corpus
+from voxangle.corpora.download import OnProgress, extract_tar
+from voxangle.corpora.openslr import fetch_archive
+from voxangle.corpora.sounds import sounds
+from voxangle.errors import CorpusError
+
+__all__ = ["MD5", "NAME", "PUBLISHED", "get", "read"]
+
+NAME = "musan"
+MD5 = "0c472d4fc0c5141eca47ad1ffeb2a7df"
+PUBLISHED = {"speech": 426, "music": 660, "noise": 930}
+"""Files of each kind."""
+
+
+def get(root: Path, on_progress: OnProgress | None = None, *, base: str | None = None) -> None:
+    """Download (11 GB) and unpack to ``root/musan``; resumed, checked, and not fetched again once there.
+
+    Args:
+        root: where the folder goes.
+        on_progress: told the archive and its bytes.
+        base: the ``resources`` folder to take it from; by default ``$VOXANGLE_OPENSLR``, else OpenSLR's mirrors.
+
+    Raises:
+        CorpusError: no mirror can be reached, or the checksum is wrong.
+        StorageError: the disk is full.
+    """
+    root = Path(root)
+    if not (root / NAME).is_dir():
+        archive = fetch_archive(17, "musan.tar.gz", root, md5=MD5, on_progress=on_progress, base=base)
+        extract_tar(archive, root / NAME)
+        archive.unlink()
+
+
+def read(root: Path) -> Corpus:
+    """The kinds that are there, each as a split; needs no network.
+
+    Args:
+        root: the folder with ``speech``, ``music`` and ``noise`` in it, or one above that.
+
+    Raises:
+        CorpusError: none of the three is there, or they are empty.
+    """
+    root = Path(root).resolve()
+    top = _top(root)
+    kinds = {
+        kind: [file for file in (top / kind).rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES]
+        for kind in PUBLISHED
+    }
+    if not any(kinds.values()):
+        raise CorpusError(
+            f"{top}: holds no recordings; expected noise/SOURCE/*.wav: unpack the archive again"
+        )
+    return sounds(
+        NAME,
+        top,
+        kinds,
+        PUBLISHED,
+        f"musan: sounds for augmentation, without speakers; set augment.musan to {top} in a recipe.",
+    )
+
+
+def _top(root: Path) -> Path:
+    # The archive holds a folder musan, and `get` unpacks it into another.
+    for top in (root, root / NAME, root / NAME / NAME):
+        if any((top / kind).is_dir() for kind in PUBLISHED):
+            return top
+    if root.name in PUBLISHED and root.is_dir():
+        raise CorpusError(f"{root}: is one kind of MUSAN only; name the folder above it, {root.parent}")
+    raise CorpusError(
+        f"{root}: holds no folder speech, music or noise; name the folder musan, or fetch it with "
+        f"`voxangle corpora get {NAME}`"
+    )

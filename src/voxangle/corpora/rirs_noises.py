@@ -1,0 +1,125 @@
+"""RIRS_NOISES (OpenSLR 28): room impulse responses and noises for augmentation.
+
+T. Ko, V. Peddinti, D. Povey, M. L. Seltzer, S. Khudanpur, "A study on data augmentation of reverberant speech for
+robust speech recognition", ICASSP 2017. Licence: Apache 2.0.
+
+Layout, 16 kHz wav, some with many channels, and the splits that are made of it:
+
+- ``RIRS_NOISES/simulated_rirs/{small,medium,large}room/ROOM/*.wav``: 60,000, split ``simulated-rirs``;
+- ``RIRS_NOISES/real_rirs_isotropic_noises/*.wav``: 325 measured rooms (RWCP, REVERB 2014, AIR), split ``real-rirs``,
+  and 92 noises, told apart by "noise" in their names, split ``isotropic-noises``;
+- ``RIRS_NOISES/pointsource_noises/*.wav``: 843, split ``pointsource-noises``. They are MUSAN's Freesound noises.
+
+A recipe takes the folder as ``augment.rirs``.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+from voxangle.corpora.corpus import Corpus
+from voxangle.corpora.download import OnProgress
+from voxangle.corpora.openslr import fetch_archive
+from voxangle.corpora.sounds import sounds
+from voxangle.errors import CorpusError, StorageError
+
+__all__ = ["MD5", "NAME", "PUBLISHED", "get", "read"]
+
+NAME = "rirs-noises"
+MD5 = "e6f48e257286e05de56413b4779d8ffb"
+PUBLISHED = {
+    "simulated-rirs": 60_000,
+    "real-rirs": 325,
+    "isotropic-noises": 92,
+    "pointsource-noises": 843,
+}
+"""Files of each kind: 61,260 in all."""
+
+_FOLDER = "RIRS_NOISES"
+_PARTS = ("simulated_rirs", "real_rirs_isotropic_noises", "pointsource_noises")
+
+
+def get(root: Path, on_progress: OnProgress | None = None, *, base: str | None = None) -> None:
+    """Download (1.3 GB) and unpack to ``root/RIRS_NOISES``; resumed, checked, and not fetched again once there.
+
+    Args:
+        root: where the folder goes.
+        on_progress: told the archive and its bytes.
+        base: the ``resources`` folder to take it from; by default ``$VOXANGLE_OPENSLR``, else OpenSLR's mirrors.
+
+    Raises:
+        CorpusError: no mirror can be reached, the checksum is wrong, or the archive is broken.
+        StorageError: the disk is full.
+    """
+    root = Path(root)
+    if not (root / _FOLDER).is_dir():
+        archive = fetch_archive(28, "rirs_noises.zip", root, md5=MD5, on_progress=on_progress, base=base)
+        _unzip(archive, root / _FOLDER)
+        archive.unlink()
+
+
+def read(root: Path) -> Corpus:
+    """The kinds that are there, each as a split; needs no network.
+
+    Args:
+        root: the folder ``RIRS_NOISES``, or the one above it.
+
+    Raises:
+        CorpusError: it is not there, or is empty.
+    """
+    root = Path(root).resolve()
+    top = _top(root)
+    measured = list((top / "real_rirs_isotropic_noises").rglob("*.wav"))
+    kinds = {
+        "simulated-rirs": list((top / "simulated_rirs").rglob("*.wav")),
+        "real-rirs": [file for file in measured if "noise" not in file.stem],
+        "isotropic-noises": [file for file in measured if "noise" in file.stem],
+        "pointsource-noises": list((top / "pointsource_noises").rglob("*.wav")),
+    }
+    if not any(kinds.values()):
+        raise CorpusError(f"{top}: holds no *.wav; the archive is not unpacked to the end: unpack it again")
+    return sounds(
+        NAME,
+        top,
+        kinds,
+        PUBLISHED,
+        f"rirs-noises: rooms and noises for augmentation, without speakers; set augment.rirs to {top} in a recipe.",
+    )
+
+
+def _top(root: Path) -> Path:
+    # The archive holds a folder RIRS_NOISES, and `get` unpacks it into another.
+    for top in (root, root / _FOLDER, root / _FOLDER / _FOLDER):
+        if any((top / part).is_dir() for part in _PARTS):
+            return top
+    if root.name in _PARTS and root.is_dir():
+        raise CorpusError(f"{root}: is one part of {_FOLDER} only; name the folder above it, {root.parent}")
+    raise CorpusError(
+        f"{root}: holds no folder {', '.join(_PARTS)}; name the folder {_FOLDER}, or fetch it with "
+        f"`voxangle corpora get {NAME}`"
+    )
+
+
+def _unzip(archive: Path, folder: Path) -> None:
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        with zipfile.ZipFile(archive) as file:
+            file.extractall(temporary)
+        temporary.chmod(0o755)
+        temporary.rename(folder)
+    except zipfile.BadZipFile as error:
+        raise CorpusError(
+            f"{archive}: broken archive ({error}); remove it and fetch the corpus again"
+        ) from error
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise StorageError(
+            f"{folder}: the disk is full; free some space and run again, what was fetched is kept"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
