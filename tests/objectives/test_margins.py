@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from voxangle.objectives.margins import additive_angular_margin, demand_cosine_margin
+from voxangle.objectives import additive_angular_margin
+from voxangle.objectives.checks import demand_cosine_margin
 
 ANGLES = torch.linspace(0, math.pi, 20_001, dtype=torch.float64)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from voxangle.objectives.checks import demand_embeddings, demand_labels
+from voxangle.objectives.checks import demand_embeddings, demand_labels, demand_scalar
 from voxangle.objectives.precision import full_precision, promote
 
 __all__ = ["angular_prototypical_loss"]
@@ -51,11 +51,8 @@ def angular_prototypical_loss(embeddings: Tensor, labels: Tensor, scale: Tensor,
     """
     demand_embeddings(embeddings)
     demand_labels(labels, len(embeddings))
-    for name, value in (("scale", scale), ("bias", bias)):
-        if not value.is_floating_point() or value.numel() != 1:
-            raise ValueError(
-                f"{name} must be one floating-point number, got {value.dtype} {tuple(value.shape)}"
-            )
+    demand_scalar(scale, "scale")
+    demand_scalar(bias, "bias")
     with full_precision(embeddings):
         vectors = promote(embeddings)
         same = labels[:, None] == labels[None, :]

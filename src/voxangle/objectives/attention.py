@@ -65,7 +65,7 @@ def own_class_posterior(
     Sources: arXiv 1811.01459 (class-aware attention), arXiv 2210.16622; scale and normaliser are ours.
     """
     demand_embeddings(embeddings)
-    demand_prototypes(prototypes, embeddings, subcentres=True)
+    demand_prototypes(prototypes, embeddings)
     demand_labels(labels, len(embeddings), classes=len(prototypes))
     demand_positive(scale, "scale")
     demand_choice(normalise, "normalise", AttentionNormaliser)

@@ -10,11 +10,13 @@ from torch import Tensor
 
 __all__ = [
     "demand_choice",
+    "demand_cosine_margin",
     "demand_embeddings",
     "demand_labels",
     "demand_margin",
     "demand_positive",
     "demand_prototypes",
+    "demand_scalar",
 ]
 
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -45,16 +47,18 @@ def demand_labels(labels: Tensor, samples: int, *, classes: int | None = None) -
         )
 
 
-def demand_prototypes(prototypes: Tensor, embeddings: Tensor, *, subcentres: bool = False) -> None:
+def demand_prototypes(
+    prototypes: Tensor, embeddings: Tensor, name: str = "prototypes", *, subcentres: bool = True
+) -> None:
     """Refuse what is not (C, D), or (C, K, D) where sub-centres are allowed, of the embeddings' dimension."""
     if not prototypes.is_floating_point():
-        raise ValueError(f"prototypes must be floating-point, got {prototypes.dtype}")
+        raise ValueError(f"{name} must be floating-point, got {prototypes.dtype}")
     allowed = (2, 3) if subcentres else (2,)
     if prototypes.ndim not in allowed or 0 in prototypes.shape or prototypes.shape[-1] != embeddings.shape[1]:
         dimension = embeddings.shape[1]
         shape = f"(C, {dimension}) or (C, K, {dimension})" if subcentres else f"(C, {dimension})"
         raise ValueError(
-            f"prototypes must have shape {shape} for embeddings of dimension {dimension}, got "
+            f"{name} must have shape {shape} for embeddings of dimension {dimension}, got "
             f"{tuple(prototypes.shape)}"
         )
 
@@ -63,6 +67,18 @@ def demand_margin(margin: float, name: str = "margin") -> None:
     """Refuse an angle outside [0, pi / 2)."""
     if not 0 <= margin < math.pi / 2:
         raise ValueError(f"{name} must lie in [0, pi / 2) radians, got {margin}")
+
+
+def demand_cosine_margin(margin: float, *, below: float = 2.0) -> None:
+    """Refuse a margin, in units of cosine, outside [0, below): cosines differ by 2 at most."""
+    if not 0 <= margin < below:
+        raise ValueError(f"margin must lie in [0, {below:g}), in units of cosine, got {margin}")
+
+
+def demand_scalar(value: Tensor, name: str) -> None:
+    """Refuse what is not one floating-point number."""
+    if not value.is_floating_point() or value.numel() != 1:
+        raise ValueError(f"{name} must be one floating-point number, got {value.dtype} {tuple(value.shape)}")
 
 
 def demand_positive(value: float, name: str) -> None:

@@ -9,13 +9,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from voxangle.objectives.checks import (
+    demand_cosine_margin,
     demand_embeddings,
     demand_labels,
     demand_margin,
     demand_positive,
     demand_prototypes,
 )
-from voxangle.objectives.margins import additive_angular_margin, demand_cosine_margin
+from voxangle.objectives.margins import additive_angular_margin
 from voxangle.objectives.precision import full_precision, promote
 
 __all__ = ["aam_softmax_loss", "am_softmax_loss", "cosine_to_prototypes", "softmax_loss"]
@@ -47,7 +48,7 @@ def cosine_to_prototypes(embeddings: Tensor, prototypes: Tensor, *, scale: float
     Source of the sub-centres: Sub-center ArcFace, Deng et al., ECCV 2020.
     """
     demand_embeddings(embeddings)
-    demand_prototypes(prototypes, embeddings, subcentres=True)
+    demand_prototypes(prototypes, embeddings)
     demand_positive(scale, "scale")
     with full_precision(embeddings):
         unit = scale * functional.normalize(promote(embeddings), dim=1)
@@ -83,12 +84,8 @@ def softmax_loss(embeddings: Tensor, labels: Tensor, weights: Tensor, bias: Tens
         tensor(1.3863)
     """
     demand_embeddings(embeddings)
-    classes, dimension = len(weights) if weights.ndim else 0, embeddings.shape[1]
-    if not weights.is_floating_point() or weights.shape != (classes, dimension) or not classes:
-        raise ValueError(
-            f"weights must be floating-point of shape (C, {dimension}) for embeddings of dimension {dimension}, got "
-            f"{weights.dtype} {tuple(weights.shape)}"
-        )
+    demand_prototypes(weights, embeddings, "weights", subcentres=False)
+    classes = len(weights)
     if bias is not None and (not bias.is_floating_point() or bias.shape != (classes,)):
         raise ValueError(
             f"bias must be floating-point of shape ({classes},), one number for each class, got {bias.dtype} "

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["additive_angular_margin", "demand_cosine_margin"]
+__all__ = ["additive_angular_margin"]
 
 
 def additive_angular_margin(cosine: Tensor, margin: float) -> Tensor:
@@ -59,9 +59,3 @@ def additive_angular_margin(cosine: Tensor, margin: float) -> Tensor:
     widened = cosine * math.cos(margin) - sine * math.sin(margin)
     continued = cosine - (1 - math.cos(margin))
     return torch.where(cosine >= -math.cos(margin), widened, continued)
-
-
-def demand_cosine_margin(margin: float, *, below: float = 2.0) -> None:
-    """Refuse a margin, in units of cosine, outside [0, below): cosines differ by 2 at most."""
-    if not 0 <= margin < below:
-        raise ValueError(f"margin must lie in [0, {below:g}), in units of cosine, got {margin}")

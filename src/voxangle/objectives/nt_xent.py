@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from voxangle.objectives.checks import demand_embeddings, demand_labels, demand_positive
-from voxangle.objectives.margins import demand_cosine_margin
+from voxangle.objectives.checks import demand_cosine_margin, demand_embeddings, demand_labels, demand_positive
 from voxangle.objectives.precision import full_precision, promote
 
 __all__ = ["nt_xent_am_loss"]

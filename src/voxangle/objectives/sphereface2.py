@@ -8,9 +8,16 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional
 
-from voxangle.objectives.checks import demand_choice, demand_labels, demand_margin, demand_positive
+from voxangle.objectives.checks import (
+    demand_choice,
+    demand_cosine_margin,
+    demand_labels,
+    demand_margin,
+    demand_positive,
+    demand_scalar,
+)
 from voxangle.objectives.classification import cosine_to_prototypes
-from voxangle.objectives.margins import additive_angular_margin, demand_cosine_margin
+from voxangle.objectives.margins import additive_angular_margin
 from voxangle.objectives.precision import full_precision
 
 __all__ = ["BinaryMarginForm", "sphereface2_initial_bias", "sphereface2_loss"]
@@ -76,8 +83,7 @@ def sphereface2_loss(
     """
     demand_choice(margin_form, "margin_form", BinaryMarginForm)
     _demand_settings(margin, scale, balance, sharpness, margin_form)
-    if not bias.is_floating_point() or bias.numel() != 1:
-        raise ValueError(f"bias must be one floating-point number, got {bias.dtype} {tuple(bias.shape)}")
+    demand_scalar(bias, "bias")
     with full_precision(embeddings):
         cosine = cosine_to_prototypes(embeddings, prototypes)
         demand_labels(labels, len(cosine), classes=cosine.shape[1])
