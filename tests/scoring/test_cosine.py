@@ -63,3 +63,38 @@ def test_one_row_for_each_utterance_is_asked_for() -> None:
     listed = Trials.of("t", [(True, "a", "b")])
     with pytest.raises(ValueError, match="2 utterances, but embeddings of shape"):
         cosine_scores(np.ones((3, 4), dtype=np.float32), listed)
+
+
+def test_a_model_is_the_mean_of_its_embeddings_before_they_have_unit_length() -> None:
+    embeddings = np.array([[0, 1], [4, 0], [0, 2], [3, 1]], dtype=np.float32)
+    pairs = [(True, "m", "t"), (False, "a", "t"), (False, "n", "t")]
+    listed = Trials.of("t", pairs, models={"m": ["a", "b"], "n": ["c"]})
+    assert listed.utterances == ("t", "a", "b", "c")
+    # The mean of (4, 0) and (0, 2) is (2, 1); that of their directions would be (1, 1).
+    np.testing.assert_allclose(cosine_scores(embeddings, listed), [1 / 5**0.5, 0, 1 / 10**0.5], atol=1e-7)
+
+
+@pytest.mark.parametrize("density", [0, 1 << 30])
+def test_scores_of_models_are_naive_cosines_of_means(density: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(2)
+    monkeypatch.setattr(cosine, "_DENSE", density)
+    models = {
+        f"m{m}": [f"u{u}" for u in generator.choice(30, generator.integers(1, 5), replace=False)]
+        for m in range(10)
+    }
+    enrolments = [*models, "u3", "u4"]
+    pairs = [(True, str(generator.choice(enrolments)), f"u{generator.integers(40)}") for _ in range(300)]
+    listed = Trials.of("t", pairs, models=models)
+    by_key = {key: generator.normal(0, 7, 6) for key in listed.utterances}
+    by_key |= {name: np.mean([by_key[key] for key in models[name]], axis=0) for name in listed.models}
+    expected = [
+        by_key[a] @ by_key[b] / np.linalg.norm(by_key[a]) / np.linalg.norm(by_key[b]) for _, a, b in pairs
+    ]
+    matrix = np.stack([by_key[key] for key in listed.utterances])
+    np.testing.assert_allclose(cosine_scores(matrix, listed), expected, atol=1e-6)
+
+
+def test_a_model_whose_embeddings_cancel_is_named() -> None:
+    listed = Trials.of("list", [(True, "m", "t")], models={"m": ["a", "b"]})
+    with pytest.raises(TrialError, match=r"list: the embedding of 'm' is zero \(1 of 4"):
+        cosine_scores(np.array([[1.0, 0], [0, 1], [0, -1]]), listed)

@@ -44,3 +44,12 @@ def test_non_target_trials_join_nobody() -> None:
     speaker = speakers_from_targets(trials)
     assert speaker[0] == 0
     assert speaker[1] == speaker[2] == 1
+
+
+def test_a_model_joins_its_utterances() -> None:
+    pairs = [(True, "m", "a"), (False, "m", "d"), (False, "n", "a"), (True, "n", "d")]
+    trials = Trials.of("t", pairs, models={"m": ["b", "c"], "n": ["e"]})
+    speaker = dict(zip(trials.keys, speakers_from_targets(trials).tolist(), strict=True))
+    assert len({speaker[key] for key in ("m", "a", "b", "c")}) == 1
+    assert len({speaker[key] for key in ("n", "d", "e")}) == 1
+    assert speaker["m"] != speaker["n"]

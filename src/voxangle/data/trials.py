@@ -1,113 +1,266 @@
-"""Trials: pairs of utterances, each with the truth about whether one person speaks in both."""
+"""Trials: pairs of an enrolment and a test utterance, each with the truth about whether one person speaks in both."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from voxangle.data.trial_files import TrialLines, read_models, read_trial_lines
 from voxangle.errors import TrialError
 from voxangle.storage import atomic_write
 
 __all__ = ["Trials"]
 
+_LINES_A_BLOCK = 1 << 16
+
+Indices = np.ndarray[Any, np.dtype[np.int64]]
+
 
 @dataclass(frozen=True)
 class Trials:
-    """Pairs of utterances by key.
+    """Pairs of utterances by key; the enrolment may also be a model, made of several utterances.
 
     Attributes:
         name: what to call the list in a table.
-        utterances: the keys that occur, each once, in order of appearance.
-        enrol: shape (trials,), int64 indices into ``utterances``.
+        utterances: the keys that are to be embedded, each once, in order of appearance; those that only models
+            name come last.
+        enrol: shape (trials,), int64 indices into ``keys``: of an utterance, or of a model.
         test: shape (trials,), int64 indices into ``utterances``.
         target: shape (trials,), bool; true where both sides are one speaker.
+        models: by name, int64 indices into ``utterances``, at least one each; empty where every enrolment is one
+            utterance. A model's embedding is the mean of its utterances' embeddings, before these are brought to
+            unit length (CN-Celeb's rule ``average``).
     """
 
     name: str
     utterances: tuple[str, ...]
-    enrol: np.ndarray[Any, np.dtype[np.int64]]
-    test: np.ndarray[Any, np.dtype[np.int64]]
+    enrol: Indices
+    test: Indices
     target: np.ndarray[Any, np.dtype[np.bool_]]
+    models: Mapping[str, Indices] = field(default_factory=dict)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The utterances, then the names of the models: what ``enrol`` and ``test`` index."""
+        return (*self.utterances, *self.models)
 
     @classmethod
-    def of(cls, name: str, pairs: Iterable[tuple[bool, str, str]]) -> Trials:
-        """Trials from (target, enrolment key, test key)."""
+    def of(
+        cls,
+        name: str,
+        pairs: Iterable[tuple[bool, str, str]],
+        *,
+        models: Mapping[str, Sequence[str]] | None = None,
+    ) -> Trials:
+        """Trials from (target, enrolment key, test key).
+
+        Args:
+            name: what to call the list.
+            pairs: the trials.
+            models: utterances by name of a model; an enrolment key that stands here is that model, any other is
+                an utterance. Models that no trial enrols are left out.
+
+        Raises:
+            TrialError: a model has no utterance, names one twice, or is called like an utterance of the list.
+        """
         number: dict[str, int] = {}
         rows = [
             (target, number.setdefault(a, len(number)), number.setdefault(b, len(number)))
             for target, a, b in pairs
         ]
         table = np.array(rows, dtype=np.int64).reshape(-1, 3)
-        return cls(name, tuple(number), table[:, 1], table[:, 2], table[:, 0].astype(bool))
+        return cls._numbered(
+            name, list(number), table[:, 1], table[:, 2], table[:, 0].astype(bool), models or {}
+        )
 
     @classmethod
-    def read(cls, path: str | Path, *, known: Container[str] | None = None) -> Trials:
-        """Read lines ``1 KEY KEY`` (target) and ``0 KEY KEY`` (non-target); the file's stem is the name.
+    def read(
+        cls,
+        path: str | Path,
+        *,
+        known: Container[str] | None = None,
+        models: Mapping[str, Sequence[str]] | str | Path | None = None,
+    ) -> Trials:
+        """Read a list; the file's stem is the name.
 
-        White space separates the three; where a key contains some, tabs do.
+        All lines have one of three forms, found from the whole file:
+
+        - ``1 KEY KEY`` (target) and ``0 KEY KEY`` (non-target), as VoxCeleb's lists, and what ``write`` writes;
+        - ``KEY KEY 1`` and ``KEY KEY 0``, as CN-Celeb's ``trials.lst``;
+        - ``KEY KEY target`` and ``KEY KEY nontarget``, as Kaldi's.
+
+        The enrolment is the first key. Where keys are themselves ``0`` or ``1`` so that a whole file fits two
+        forms, it is the first of them. White space separates the three; where a key contains some, tabs do.
 
         Args:
             path: of the list.
-            known: the keys that may occur; None for any.
+            known: the utterances that may occur; None for any.
+            models: utterances by name of a model (see ``of``), or a file of lines ``MODEL KEY KEY ...`` (Kaldi's
+                ``spk2utt``; CN-Celeb's ``enroll.map``).
 
         Raises:
-            TrialError: the file is missing or empty, or a line has another form or names an unknown utterance
-                (its number is named).
+            TrialError: a file is missing or empty, or a line has another form or names an unknown utterance (its
+                number is named); or as ``of``.
         """
-        path = Path(path)
-        pairs = []
-        try:
-            # Lines end where an editor ends them; str.splitlines would also break at form feeds and the like.
-            with path.open(encoding="utf-8-sig") as file:
-                for line_number, line in enumerate(file, start=1):
-                    if line.strip():
-                        pairs.append(_parsed(f"{path}, line {line_number}", line, known))
-        except FileNotFoundError as error:
-            raise TrialError(f"{path}: no such trial list") from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise TrialError(f"{path}: cannot be read as a trial list ({error})") from error
-        if not pairs:
-            raise TrialError(f"{path}: the trial list is empty")
-        return cls.of(path.stem, pairs)
+        lines = read_trial_lines(Path(path))
+        source = f"{models}" if isinstance(models, str | Path) else f"{path}, models"
+        given = read_models(models) if isinstance(models, str | Path) else models or {}
+        if known is not None:
+            _require_known(lines, given, source, known)
+        return cls._numbered(lines.path.stem, lines.words, lines.enrol, lines.test, lines.target, given)
 
-    def write(self, path: str | Path) -> None:
-        """Write the list in the form that ``read`` reads, atomically.
+    def write(self, path: str | Path, *, models: str | Path | None = None) -> None:
+        """Write the list as ``1 KEY KEY`` and ``0 KEY KEY``, and its models to another file, both atomically.
 
         Raises:
-            TrialError: a key is empty, contains a tab or a line break, or has white space at its ends.
+            TrialError: a key is empty, contains a tab or a line break, or has white space at its ends; or the
+                list has models, and no file is given for them, or a key has white space within.
         """
-        for key in self.utterances:
+        for key in self.keys:
             if not key or key != key.strip() or set(key) & set("\t\n\r"):
                 raise TrialError(
                     f"{path}: the key {key!r} cannot stand in a trial list; keys are not empty, have no tab "
                     "or line break, and no white space at their ends"
                 )
-        between = "\t" if any(len(key.split()) > 1 for key in self.utterances) else " "
-        keys = np.array(self.utterances, dtype=object)
-        rows = zip(self.target.astype(int), keys[self.enrol], keys[self.test], strict=True)
-        with atomic_write(path) as temporary:
-            lines = [f"{target}{between}{enrol}{between}{test}\n" for target, enrol, test in rows]
-            temporary.write_text("".join(lines), encoding="utf-8")
+        spaced = next((key for key in self.keys if len(key.split()) > 1), None)
+        if self.models and (models is None or spaced):
+            why = "no file is given for them" if models is None else f"the key {spaced!r} has white space"
+            raise TrialError(f"{path}: the list has models that cannot be written: {why}")
+        if models is not None:
+            with atomic_write(models) as temporary:
+                temporary.write_text("".join(self._lines_of_models()), encoding="utf-8")
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            file.writelines(self._lines("\t" if spaced else " "))
+
+    def sha256(self) -> str:
+        """SHA-256 of the list's content, whatever its name.
+
+        It is that of the file ``write`` writes, with a space between keys; where there are models, an empty line
+        and the file of models follow.
+        """
+        digest = hashlib.sha256()
+        for block in self._lines(" "):
+            digest.update(block)
+        if self.models:
+            digest.update("".join(["\n", *self._lines_of_models()]).encode())
+        return digest.hexdigest()
+
+    def renamed(self, key_of: Callable[[str], str]) -> Trials:
+        """The same trials with other keys for the utterances, as where a corpus's list leaves out a folder.
+
+        Raises:
+            TrialError: two utterances get one key.
+        """
+        utterances = tuple(key_of(key) for key in self.utterances)
+        if len(set(utterances)) < len(utterances):
+            twice = next(key for key in utterances if utterances.count(key) > 1)
+            raise TrialError(f"{self.name}: two utterances would be called '{twice}'")
+        return replace(self, utterances=utterances)
 
     def __len__(self) -> int:
         return len(self.target)
 
-
-def _parsed(place: str, line: str, known: Container[str] | None) -> tuple[bool, str, str]:
-    parts = line.split()
-    if len(parts) != 3:
-        parts = line.strip("\n").split("\t")
-    if len(parts) != 3 or parts[0] not in {"0", "1"} or not all(parts):
-        raise TrialError(
-            f"{place}: expected '1 KEY KEY' (target) or '0 KEY KEY' (non-target), found '{line.strip()[:80]}'"
-        )
-    for key in parts[1:]:
-        if known is not None and key not in known:
+    @classmethod
+    def _numbered(
+        cls,
+        name: str,
+        words: list[str],
+        enrol: np.ndarray[Any, np.dtype[Any]],
+        test: np.ndarray[Any, np.dtype[Any]],
+        target: np.ndarray[Any, np.dtype[np.bool_]],
+        models: Mapping[str, Sequence[str]],
+    ) -> Trials:
+        """Trials from numbers of words, of which some are names of models on the enrolment side."""
+        is_model = np.array([word in models for word in words], dtype=bool)
+        enrolled = _in_order_of_appearance(len(words), enrol)
+        named = [words[i] for i in enrolled if is_model[i]]
+        spoken = _in_order_of_appearance(len(words), enrol, test, without=is_model)
+        index = {words[i]: position for position, i in enumerate(spoken)}
+        for model in named:
+            members = models[model]
+            if not members or len(set(members)) < len(members):
+                wrong = "names an utterance twice" if members else "has no utterance"
+                raise TrialError(f"{name}: the model '{model}' {wrong}")
+            for key in members:
+                index.setdefault(key, len(index))
+        if both := [model for model in named if model in index]:
             raise TrialError(
-                f"{place}: there is no utterance '{key}'; correct the list, or add the recording"
+                f"{name}: '{both[0]}' is a model and also an utterance of the list ({len(both)} such name(s)); a "
+                "model stands first in a trial, and its name is no utterance's"
             )
-    return parts[0] == "1", parts[1], parts[2]
+        place = np.full(len(words), -1)
+        place[spoken] = np.arange(len(spoken))
+        side = place.copy()
+        side[[i for i in enrolled if is_model[i]]] = len(index) + np.arange(len(named))
+        members_of = {model: np.array([index[key] for key in models[model]], np.int64) for model in named}
+        return cls(name, tuple(index), side[enrol], place[test], target, members_of)
+
+    def _lines(self, between: str) -> Iterator[memoryview]:
+        label = pa.array([f"0{between}", f"1{between}"])
+        enrol = pa.array([f"{key}{between}" for key in self.keys], pa.string())
+        test = pa.array([f"{key}\n" for key in self.utterances], pa.string())
+        for first in range(0, len(self), _LINES_A_BLOCK):
+            block = slice(first, first + _LINES_A_BLOCK)
+            lines = pc.binary_join_element_wise(
+                label.take(pa.array(self.target[block].astype(np.int8))),
+                enrol.take(pa.array(self.enrol[block])),
+                test.take(pa.array(self.test[block])),
+                "",
+            )
+            _, ends, text = lines.buffers()
+            yield memoryview(text)[: np.frombuffer(ends, np.int32)[len(lines)]]
+
+    def _lines_of_models(self) -> list[str]:
+        return [
+            " ".join([model, *(self.utterances[i] for i in members)]) + "\n"
+            for model, members in self.models.items()
+        ]
+
+
+def _in_order_of_appearance(
+    words: int,
+    *columns: np.ndarray[Any, np.dtype[Any]],
+    without: np.ndarray[Any, np.dtype[np.bool_]] | None = None,
+) -> Indices:
+    """Numbers of the words that stand in the columns (in the first, not those ``without``), row by row."""
+    never = len(columns) * len(columns[0])
+    first = np.full(words, never)
+    for place, column in enumerate(columns):
+        appearance = np.full(words, never)
+        # Of several values for one index the last stays: the first row's.
+        appearance[column[::-1]] = np.arange(len(column))[::-1] * len(columns) + place
+        if without is not None and place == 0:
+            appearance[without] = never
+        np.minimum(first, appearance, out=first)
+    order = np.argsort(first, kind="stable")
+    return order[: int(np.count_nonzero(first < never))]
+
+
+def _require_known(
+    lines: TrialLines, models: Mapping[str, Sequence[str]], source: str, known: Container[str]
+) -> None:
+    utterance = np.array([word in known for word in lines.words], dtype=bool)
+    enrolment = utterance | np.array([word in models for word in lines.words], dtype=bool)
+    bad = ~(enrolment[lines.enrol] & utterance[lines.test])
+    if bad.any():
+        trial = int(np.argmax(bad))
+        side = lines.test if enrolment[lines.enrol[trial]] else lines.enrol
+        raise TrialError(
+            f"{lines.path}, line {lines.line[trial]}: there is no utterance '{lines.words[side[trial]]}' "
+            f"({np.count_nonzero(bad)} such trial(s)); correct the list, or add the recording"
+        )
+    used = {lines.words[i] for i in np.unique(lines.enrol)}
+    for model, members in models.items():
+        missing = [key for key in members if key not in known]
+        if missing and model in used:
+            raise TrialError(
+                f"{source}: there is no utterance '{missing[0]}' of the model '{model}'; correct the models, or add "
+                "the recording"
+            )

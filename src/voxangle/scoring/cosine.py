@@ -19,7 +19,10 @@ _VALUES_A_BLOCK = 1 << 22
 
 
 def cosine_scores(embeddings: NDArray[np.floating[Any]], trials: Trials) -> NDArray[np.float32]:
-    """The cosine of the angle between the two embeddings of each trial.
+    r"""The cosine of the angle between the two embeddings of each trial.
+
+    A model's embedding is the mean :math:`\frac{1}{n} \sum_i x_i` of its utterances' embeddings as they are, of any
+    norm (CN-Celeb's rule ``average``).
 
     Memory grows with trials and utterances, never with their product.
 
@@ -31,18 +34,33 @@ def cosine_scores(embeddings: NDArray[np.floating[Any]], trials: Trials) -> NDAr
         Shape (trials,), in [-1, 1].
 
     Raises:
-        TrialError: an embedding is zero or not finite; the utterance is named.
+        TrialError: an embedding is zero or not finite; the utterance or the model is named.
     """
     if embeddings.ndim != 2 or len(embeddings) != len(trials.utterances):
         raise ValueError(f"{len(trials.utterances)} utterances, but embeddings of shape {embeddings.shape}")
-    unit = _unit_length(embeddings, trials)
-    enrol, enrol_row = np.unique(trials.enrol, return_inverse=True)
-    test, test_row = np.unique(trials.test, return_inverse=True)
+    unit = _unit_length(_with_models(embeddings, trials), trials)
+    enrol, enrol_row = _used(trials.enrol, len(unit))
+    test, test_row = _used(trials.test, len(unit))
     if enrol.size * test.size <= _DENSE * len(trials):
         scores = _dense(unit[enrol], unit[test], enrol_row, test_row)
     else:
         scores = _sparse(unit, trials)
     return np.clip(scores, -1, 1, out=scores)
+
+
+def _with_models(embeddings: NDArray[np.floating[Any]], trials: Trials) -> NDArray[np.floating[Any]]:
+    """One row for each of ``trials.keys``."""
+    if not trials.models:
+        return embeddings
+    means = [embeddings[members].mean(axis=0, dtype=np.float64) for members in trials.models.values()]
+    return np.concatenate([embeddings, np.stack(means)])
+
+
+def _used(side: NDArray[np.int64], rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows that stand on a side, ascending, and the place of each trial's among them."""
+    used = np.zeros(rows, dtype=bool)
+    used[side] = True
+    return np.flatnonzero(used), (np.cumsum(used) - 1)[side]
 
 
 def _unit_length(embeddings: NDArray[np.floating[Any]], trials: Trials) -> NDArray[np.float32]:
@@ -51,7 +69,7 @@ def _unit_length(embeddings: NDArray[np.floating[Any]], trials: Trials) -> NDArr
     if bad.size:
         what = "zero" if norms[bad[0]] == 0 else "not finite"
         raise TrialError(
-            f"{trials.name}: the embedding of '{trials.utterances[bad[0]]}' is {what} "
+            f"{trials.name}: the embedding of '{trials.keys[bad[0]]}' is {what} "
             f"({bad.size} of {len(norms)} cannot be scored); look at the recording and the model"
         )
     unit: NDArray[np.float32] = (embeddings / norms[:, None]).astype(np.float32)
