@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from voxangle import __version__
-from voxangle.data import Trials
+from voxangle.data import Manifest, Trials, Utterance
+from voxangle.data.conditions import conditions
 from voxangle.errors import TrialError, VoxangleError
 from voxangle.metrics import eer, min_dcf
 from voxangle.scoring import (
@@ -84,6 +85,7 @@ def test_the_result_carries_its_protocol(result: Result) -> None:
         "nontargets": 1056,
         "utterances": 48,
         "speakers": 12,
+        "models": 0,
     }
     assert result.protocol.scoring == "cosine"
     assert result.protocol.crop == "full utterance"
@@ -217,6 +219,109 @@ def test_a_bare_list_with_wrong_labels_is_scored_as_it_is_and_says_so() -> None:
     result = evaluate(voices(1.0), Trials.of("chained", rows), replicates=100)
     assert result.counts.nontargets == 2
     assert any("1 non-target trials pair utterances" in note for note in result.notes)
+
+
+def models_and_pairs() -> tuple[dict[str, list[str]], list[tuple[bool, str, str]]]:
+    """One model of three utterances a speaker, and all the fourth ones to test."""
+    models = {f"{s}-enroll": [f"{s}/{u}" for u in range(3)] for s in sorted(set(SPEAKERS.values()))}
+    return models, [(m == f"s{s}-enroll", m, f"s{s}/3") for m in models for s in range(12)]
+
+
+def test_models_of_several_utterances_are_scored_by_their_average_and_the_result_says_so() -> None:
+    models, pairs = models_and_pairs()
+    trials = Trials.of("multi", pairs, models=models)
+    result = evaluate(voices(1.0), trials, speakers=SPEAKERS, replicates=20)
+    assert result.protocol.enrolment == "average"
+    assert (result.counts.models, result.counts.utterances, result.counts.speakers) == (12, 48, 12)
+    averaged = voices(1.0)
+    averaged |= {name: np.mean([averaged[key] for key in keys], axis=0) for name, keys in models.items()}
+    plain = evaluate(averaged, Trials.of("plain", pairs), replicates=20)
+    assert plain.protocol.enrolment == "one utterance"
+    assert result.eer.value == plain.eer.value
+    assert (result.eer.low, result.eer.high) == (plain.eer.low, plain.eer.high)
+    bare = evaluate(voices(1.0), trials, replicates=20)
+    assert (bare.counts.speakers, bare.eer) == (12, result.eer)
+    assert result.trials_sha256 == trials.sha256() != plain.trials_sha256
+
+
+def test_a_model_of_two_speakers_is_refused_by_name() -> None:
+    models, pairs = models_and_pairs()
+    trials = Trials.of("multi", pairs, models=models | {"s2-enroll": ["s2/0", "s4/1"]})
+    with pytest.raises(
+        TrialError, match=r"multi: the model 's2-enroll' has utterances of two speakers, 's2/0'"
+    ):
+        evaluate(voices(1.0), trials, speakers=SPEAKERS)
+
+
+def test_enrolment_rules_are_not_mixed_silently() -> None:
+    concatenated = Protocol(enrolment="concatenated")
+    assert (
+        evaluate(voices(1.0), all_trials(), protocol=concatenated, replicates=5).protocol.enrolment
+        == "concatenated"
+    )
+    with pytest.raises(TrialError, match=r"all: the protocol averages .* but the list has no models"):
+        evaluate(voices(1.0), all_trials(), protocol=Protocol(enrolment="average"), replicates=5)
+
+
+def test_conditions_have_the_figures_of_their_trials() -> None:
+    trials, embeddings = all_trials(), voices(1.5)
+    number = np.array([int(SPEAKERS[key][1:]) for key in trials.utterances])
+    even = (number[trials.enrol] + number[trials.test]) % 2 == 0
+    masks = {
+        "even": even,
+        "nobody": np.zeros(len(trials), dtype=bool),
+        "odd": ~even,
+        "some targets": trials.target & (number[trials.enrol] < 4),
+    }
+    result = evaluate(embeddings, trials, speakers=SPEAKERS, conditions=masks, replicates=50)
+    assert [condition.name for condition in result.conditions] == ["even", "odd", "some targets"]
+    assert [condition.whole for condition in result.conditions] == ["", "targets", "nontargets"]
+    scores, is_target = cosine_scores(np.stack([*embeddings.values()]), trials), trials.target
+    for condition, part in zip(
+        result.conditions, (even, ~even | is_target, masks["some targets"] | ~is_target), strict=True
+    ):
+        of_targets, of_others = scores[part & is_target], scores[part & ~is_target]
+        assert (condition.targets, condition.nontargets) == (of_targets.size, of_others.size)
+        assert condition.eer.value == eer(of_targets, of_others).rate
+        assert [cost.value for cost in condition.min_dcf] == [
+            min_dcf(of_targets, of_others, p_target=p).rate for p in (0.01, 0.05)
+        ]
+        assert 0 <= condition.eer.low <= condition.eer.high <= 1
+        assert condition.speakers == 12
+    assert result.eer == evaluate(embeddings, trials, speakers=SPEAKERS, replicates=50).eer
+    assert Result.model_validate_json(result.model_dump_json()).conditions == result.conditions
+
+
+def test_trials_of_unknown_condition_are_counted_in_a_note() -> None:
+    manifest = Manifest.of(
+        (
+            Utterance(key, speaker, key, gender="f" if speaker < "s5" else "")
+            for key, speaker in SPEAKERS.items()
+        ),
+        ".",
+    )
+    trials = all_trials()
+    result = evaluate(voices(1.0), trials, conditions=conditions(trials, manifest), replicates=5)
+    assert [condition.name for condition in result.conditions] == ["same gender"]
+    unknown = len(trials) - np.count_nonzero(conditions(trials, manifest)["same gender"])
+    assert any(f"In {unknown} of the 1,128 trials the gender of a side is unknown" in n for n in result.notes)
+    assert any("In 1,128 of the 1,128 trials the duration" in note for note in result.notes)
+
+
+def test_a_condition_of_too_few_speakers_has_the_interval_of_ignorance() -> None:
+    trials = all_trials()
+    two = {"s0/0", "s0/1", "s1/0"}
+    mask = np.array(
+        [
+            {trials.utterances[a], trials.utterances[b]} <= two
+            for a, b in zip(trials.enrol, trials.test, strict=True)
+        ]
+    )
+    # One draw, and it has one of the two speakers twice.
+    seed = next(s for s in range(9) if 2 in np.random.default_rng(s).multinomial(2, [0.5, 0.5]))
+    result = evaluate(voices(1.0), trials, conditions={"two": mask}, replicates=1, seed=seed)
+    assert (result.conditions[0].eer.low, result.conditions[0].eer.high) == (0, 1)
+    assert result.conditions[0].speakers == 2
 
 
 @pytest.mark.corpus

@@ -4,6 +4,7 @@ from voxangle.scoring.cosine import cosine_scores
 from voxangle.scoring.evaluate import Embeddings, compare, evaluate, trials_sha256
 from voxangle.scoring.machine import Machine
 from voxangle.scoring.result import (
+    Condition,
     DetectionCost,
     Measure,
     Model,
@@ -16,6 +17,7 @@ from voxangle.scoring.result import (
 from voxangle.scoring.speakers import speakers_from_targets
 
 __all__ = [
+    "Condition",
     "DetectionCost",
     "Embeddings",
     "Machine",

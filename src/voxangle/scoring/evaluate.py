@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,14 +14,13 @@ from numpy.typing import NDArray
 
 from voxangle import __version__
 from voxangle.data import Trials
+from voxangle.data.conditions import Conditions
 from voxangle.errors import TrialError
-from voxangle.metrics import Interval, OperatingPoint, PairedDifference, SortedScores
-from voxangle.metrics.bootstrap import bootstrap, paired_difference
+from voxangle.metrics import PairedDifference
+from voxangle.metrics.bootstrap import paired_difference
 from voxangle.scoring.cosine import cosine_scores
 from voxangle.scoring.machine import Machine
 from voxangle.scoring.result import (
-    DetectionCost,
-    Measure,
     Model,
     Protocol,
     Resampling,
@@ -30,16 +28,14 @@ from voxangle.scoring.result import (
     TrialCounts,
     TrialScores,
 )
+from voxangle.scoring.scored import ScoredTrials
 from voxangle.scoring.speakers import speakers_from_targets
 
 __all__ = ["Embeddings", "compare", "evaluate", "trials_sha256"]
 
 Embeddings = Mapping[str, NDArray[np.floating[Any]]] | tuple[Sequence[str], NDArray[np.floating[Any]]]
 
-_EER = "FNR = FPR by linear interpolation between ROC points, tied scores merged"
-_MIN_DCF = "least c_miss p FNR + c_fa (1 - p) FPR over all thresholds, over min(c_miss p, c_fa (1 - p))"
 _FEW_SPEAKERS = 30
-_LINES_A_BLOCK = 1 << 16
 
 
 def evaluate(
@@ -49,6 +45,7 @@ def evaluate(
     speakers: Mapping[str, str] | None = None,
     protocol: Protocol | None = None,
     model: Model | None = None,
+    conditions: Mapping[str, NDArray[np.bool_]] | None = None,
     replicates: int = 1000,
     seed: int = 0,
     notes: Sequence[str] = (),
@@ -61,8 +58,11 @@ def evaluate(
             the list does not name do no harm.
         trials: the list.
         speakers: who speaks, by key; without it, utterances joined by target trials are one speaker.
-        protocol: how to score; the default is the cosine of full utterances.
+        protocol: how to score; the default is the cosine of full utterances, with the enrolment that the list has.
         model: what made the embeddings.
+        conditions: masks, shape (trials,), by name (``voxangle.data.conditions``): the parts of the list that get
+            figures of their own. Parts without a trial are left out. The time is that of the whole list again for
+            each group of parts that divides it.
         replicates: of the bootstrap.
         seed: of the bootstrap.
         notes: the corpus's caveats; to be said wherever a figure is shown.
@@ -70,24 +70,24 @@ def evaluate(
 
     Raises:
         TrialError: an utterance has no embedding, no speaker, or one that cannot be scored; the list has
-            one class only; a label contradicts the speakers.
+            one class only; a label contradicts the speakers; a model has utterances of two speakers; the
+            protocol asks for averages that the list does not define.
     """
-    protocol = protocol or Protocol()
+    protocol = _with_enrolment(protocol or Protocol(), trials)
     _require_both_classes(trials)
     scores = cosine_scores(_rows(embeddings, trials), trials)
     speaker = _speaker_numbers(trials, speakers)
-    sorted_scores = SortedScores.of(scores[trials.target], scores[~trials.target])
-    eer = sorted_scores.eer()
-    costs = [sorted_scores.min_dcf(p_target=p) for p in protocol.p_targets]
-    intervals = bootstrap(
+    scored = ScoredTrials(
         scores,
         trials.target,
         speaker[trials.enrol],
         speaker[trials.test],
-        priors=protocol.p_targets,
-        replicates=replicates,
-        seed=seed,
+        protocol.p_targets,
+        replicates,
+        seed,
     )
+    intervals = scored.intervals()
+    eer, min_dcf = scored.figures(intervals)
     speakers_from: Literal["corpus", "target trials"] = "target trials" if speakers is None else "corpus"
     targets = int(np.count_nonzero(trials.target))
     return Result(
@@ -99,12 +99,13 @@ def evaluate(
             nontargets=len(trials) - targets,
             utterances=len(trials.utterances),
             speakers=intervals.speakers,
+            models=len(trials.models),
         ),
         protocol=protocol,
-        eer=Measure(**_figure(eer, intervals.eer), definition=_EER),
-        min_dcf=tuple(
-            DetectionCost(**_figure(cost, interval), definition=_MIN_DCF, p_target=p)
-            for p, cost, interval in zip(protocol.p_targets, costs, intervals.min_dcf, strict=True)
+        eer=eer,
+        min_dcf=min_dcf,
+        conditions=tuple(
+            scored.condition(name, mask) for name, mask in (conditions or {}).items() if mask.any()
         ),
         intervals=Resampling(
             speakers_from=speakers_from,
@@ -115,7 +116,8 @@ def evaluate(
         model=model or Model(),
         notes=(
             *notes,
-            *_cautions(intervals.speakers, len(_contradictions(trials, speaker)), speakers_from, eer.rate),
+            *_cautions(intervals.speakers, len(_contradictions(trials, speaker)), speakers_from, eer.value),
+            *(_unknown(conditions) if isinstance(conditions, Conditions) else ()),
         ),
         voxangle=__version__,
         command=_this_command() if command is None else command,
@@ -169,19 +171,29 @@ def compare(
 
 
 def trials_sha256(trials: Trials) -> str:
-    """SHA-256 of the list's content: that of the file ``Trials.write`` writes, whatever the list's name."""
-    digest = hashlib.sha256()
-    keys = trials.utterances
-    for first in range(0, len(trials), _LINES_A_BLOCK):
-        block = slice(first, first + _LINES_A_BLOCK)
-        rows = zip(
-            trials.target[block].tolist(),
-            trials.enrol[block].tolist(),
-            trials.test[block].tolist(),
-            strict=True,
+    """SHA-256 of the list's content, whatever its name; see ``Trials.sha256``."""
+    return trials.sha256()
+
+
+def _with_enrolment(protocol: Protocol, trials: Trials) -> Protocol:
+    """The protocol with the enrolment rule that the list has."""
+    if trials.models:
+        return protocol.model_copy(update={"enrolment": "average"})
+    if protocol.enrolment == "average":
+        raise TrialError(
+            f"{trials.name}: the protocol averages the utterances of a model, but the list has no models; read it "
+            "with models="
         )
-        digest.update("".join(f"{target:d} {keys[a]} {keys[b]}\n" for target, a, b in rows).encode())
-    return digest.hexdigest()
+    return protocol
+
+
+def _unknown(conditions: Conditions) -> list[str]:
+    return [
+        f"In {count:,} of the {conditions.trials:,} trials the {what} of a side is unknown (or that of a model's "
+        f"utterances differs): they count in no condition of {what}."
+        for what, count in conditions.unknown.items()
+        if count
+    ]
 
 
 def _require_both_classes(trials: Trials) -> None:
@@ -209,16 +221,30 @@ def _speaker_numbers(trials: Trials, speakers: Mapping[str, str] | None) -> NDAr
     numbers = np.array(
         [number.setdefault(speakers[key], len(number)) for key in trials.utterances], dtype=np.int64
     )
+    if trials.models:
+        numbers = np.concatenate([numbers, _model_speakers(trials, numbers)])
     wrong = _contradictions(trials, numbers)
     if wrong.size:
         i = int(wrong[0])
         label, truth = ("target", "two speakers") if trials.target[i] else ("non-target", "one speaker")
         raise TrialError(
-            f"{trials.name}, trial {i + 1}: '{trials.utterances[trials.enrol[i]]}' and "
+            f"{trials.name}, trial {i + 1}: '{trials.keys[trials.enrol[i]]}' and "
             f"'{trials.utterances[trials.test[i]]}' are a {label} trial, but of {truth} by the corpus "
             f"({wrong.size} such trial(s)); correct the list or the speakers"
         )
     return numbers
+
+
+def _model_speakers(trials: Trials, numbers: NDArray[np.int64]) -> list[int]:
+    for model, members in trials.models.items():
+        other = members[numbers[members] != numbers[members[0]]]
+        if other.size:
+            raise TrialError(
+                f"{trials.name}: the model '{model}' has utterances of two speakers, "
+                f"'{trials.utterances[members[0]]}' and '{trials.utterances[other[0]]}'; correct the models or the "
+                "speakers"
+            )
+    return [int(numbers[members[0]]) for members in trials.models.values()]
 
 
 def _contradictions(trials: Trials, speaker: NDArray[np.int64]) -> NDArray[np.intp]:
@@ -233,15 +259,6 @@ def _require_known(trials: Trials, known: Mapping[str, Any], what: str, cure: st
             f"{trials.name}: no {what} of '{missing[0]}' ({len(missing)} of the {len(trials.utterances)} "
             f"utterances of the list lack one); {cure}"
         )
-
-
-def _figure(point: OperatingPoint, interval: Interval) -> dict[str, Any]:
-    return {
-        "value": point.rate,
-        "threshold": point.threshold,
-        "low": interval.low,
-        "high": interval.high,
-    }
 
 
 def _cautions(speakers: int, contradictions: int, speakers_from: str, eer: float) -> list[str]:

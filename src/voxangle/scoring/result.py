@@ -16,6 +16,7 @@ from voxangle.scoring.machine import Machine
 from voxangle.storage import atomic_write
 
 __all__ = [
+    "Condition",
     "DetectionCost",
     "Measure",
     "Model",
@@ -35,7 +36,9 @@ class Protocol(Config):
     Attributes:
         scoring: the rule that turns two embeddings into a score.
         crop: what of an utterance is embedded.
-        enrolment: how many utterances make an enrolment.
+        enrolment: what is compared with a test utterance: ``one utterance``; the ``average`` of the embeddings of
+            a model's utterances, before these are brought to unit length (what the list has, says which of the
+            two); or one recording that the corpus ``concatenated`` from several.
         mean_subtraction: whose mean embedding is taken away before scoring.
         normalisation: of the scores.
         p_targets: prior of a target trial, one for each minDCF.
@@ -43,7 +46,7 @@ class Protocol(Config):
 
     scoring: Literal["cosine"] = "cosine"
     crop: Literal["full utterance"] = "full utterance"
-    enrolment: Literal["one utterance"] = "one utterance"
+    enrolment: Literal["one utterance", "average", "concatenated"] = "one utterance"
     mean_subtraction: Literal["none"] = "none"
     normalisation: Literal["none"] = "none"
     p_targets: tuple[_Prior, ...] = Field(default=(0.01, 0.05), min_length=1)
@@ -62,13 +65,14 @@ class Model(Config):
 
 
 class TrialCounts(Config):
-    """The size of a trial list."""
+    """The size of a trial list; ``models`` are enrolments made of several utterances."""
 
     trials: int
     targets: int
     nontargets: int
     utterances: int
     speakers: int
+    models: int = 0
 
 
 class Measure(Config):
@@ -87,6 +91,32 @@ class DetectionCost(Measure):
     p_target: _Prior
     c_miss: float = 1.0
     c_fa: float = 1.0
+
+
+class Condition(Config):
+    """Figures of a part of the list.
+
+    Some conditions hold trials of one class alone: two people of one gender and two of different genders are both
+    met by non-target trials, but one person has one gender; and a session is one person's. There the part is set
+    against all of the list's trials of the class that it lacks, and ``whole`` says so.
+
+    Attributes:
+        name: such as ``cross language``.
+        targets: target trials measured.
+        nontargets: non-target trials measured.
+        speakers: in these trials.
+        whole: the class that is taken from the whole list, because the condition has no trial of it; else empty.
+        eer: equal error rate, in [0, 1]; its interval is [0, 1] where no draw of speakers held both classes.
+        min_dcf: normalised minimum costs, one for each prior of the protocol; intervals likewise.
+    """
+
+    name: str
+    targets: int
+    nontargets: int
+    speakers: int
+    whole: Literal["", "targets", "nontargets"] = ""
+    eer: Measure
+    min_dcf: tuple[DetectionCost, ...]
 
 
 class Resampling(Config):
@@ -152,11 +182,13 @@ class Result(Config):
 
     Attributes:
         name: of the trial list.
-        trials_sha256: of the list's lines ``1 KEY KEY`` / ``0 KEY KEY``, each ended by a newline.
+        trials_sha256: of the list's lines ``1 KEY KEY`` / ``0 KEY KEY``, each ended by a newline, and of its models
+            (``Trials.sha256``).
         counts: the list's size.
         protocol: how trials became scores, and scores figures.
         eer: equal error rate, in [0, 1].
         min_dcf: normalised minimum costs, one for each prior of the protocol.
+        conditions: figures of parts of the list, where asked for.
         intervals: how the intervals were made.
         model: what made the embeddings.
         notes: what must be said wherever a figure is shown.
@@ -175,6 +207,7 @@ class Result(Config):
     protocol: Protocol
     eer: Measure
     min_dcf: tuple[DetectionCost, ...]
+    conditions: tuple[Condition, ...] = ()
     intervals: Resampling
     model: Model
     notes: tuple[str, ...]

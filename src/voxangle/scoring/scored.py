@@ -1,0 +1,107 @@
+"""Scored trials: the figures of a list, or of a part of it, with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxangle.errors import TrialError
+from voxangle.metrics import Interval, OperatingPoint, SortedScores
+from voxangle.metrics.bootstrap import Bootstrap, bootstrap
+from voxangle.scoring.result import Condition, DetectionCost, Measure
+
+__all__ = ["ScoredTrials"]
+
+_EER = "FNR = FPR by linear interpolation between ROC points, tied scores merged"
+_MIN_DCF = "least c_miss p FNR + c_fa (1 - p) FPR over all thresholds, over min(c_miss p, c_fa (1 - p))"
+_ANYTHING = Interval(0.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredTrials:
+    """Scores, truth and speakers of trials, shape (trials,) each, and what is asked of them.
+
+    Attributes:
+        scores: of the trials.
+        target: true where both sides are one speaker.
+        enrol_speaker: number of the speaker enrolled.
+        test_speaker: number of the speaker who is tested.
+        priors: of a target trial, one for each minDCF.
+        replicates: of the bootstrap.
+        seed: of the bootstrap.
+    """
+
+    scores: NDArray[np.float32]
+    target: NDArray[np.bool_]
+    enrol_speaker: NDArray[np.int64]
+    test_speaker: NDArray[np.int64]
+    priors: Sequence[float]
+    replicates: int
+    seed: int
+
+    def intervals(self) -> Bootstrap:
+        """Of the figures, by bootstrap over speakers."""
+        return bootstrap(
+            self.scores,
+            self.target,
+            self.enrol_speaker,
+            self.test_speaker,
+            priors=self.priors,
+            replicates=self.replicates,
+            seed=self.seed,
+        )
+
+    def figures(self, intervals: Bootstrap | None) -> tuple[Measure, tuple[DetectionCost, ...]]:
+        """EER and minDCFs within their intervals, which are all of [0, 1] where nothing is known."""
+        ordered = SortedScores.of(self.scores[self.target], self.scores[~self.target])
+        around_eer = intervals.eer if intervals else _ANYTHING
+        around_costs = intervals.min_dcf if intervals else [_ANYTHING] * len(self.priors)
+        return Measure(**_figure(ordered.eer(), around_eer), definition=_EER), tuple(
+            DetectionCost(**_figure(ordered.min_dcf(p_target=p), around), definition=_MIN_DCF, p_target=p)
+            for p, around in zip(self.priors, around_costs, strict=True)
+        )
+
+    def condition(self, name: str, mask: NDArray[np.bool_]) -> Condition:
+        """The figures of the trials in ``mask``; see ``Condition`` for a mask that lacks a class."""
+        if mask.shape != self.target.shape:
+            raise ValueError(f"{self.target.size} trials, but a condition of shape {mask.shape}")
+        whole: Literal["", "targets", "nontargets"] = ""
+        if not (mask & self.target).any():
+            mask, whole = mask | self.target, "targets"
+        elif not (mask & ~self.target).any():
+            mask, whole = mask | ~self.target, "nontargets"
+        part = replace(
+            self,
+            scores=self.scores[mask],
+            target=self.target[mask],
+            enrol_speaker=self.enrol_speaker[mask],
+            test_speaker=self.test_speaker[mask],
+        )
+        try:
+            intervals: Bootstrap | None = part.intervals()
+        except TrialError:  # no draw of so few speakers held both classes
+            intervals = None
+        eer, min_dcf = part.figures(intervals)
+        targets = int(np.count_nonzero(part.target))
+        return Condition(
+            name=name,
+            targets=targets,
+            nontargets=part.target.size - targets,
+            speakers=np.unique(np.concatenate([part.enrol_speaker, part.test_speaker])).size,
+            whole=whole,
+            eer=eer,
+            min_dcf=min_dcf,
+        )
+
+
+def _figure(point: OperatingPoint, interval: Interval) -> dict[str, Any]:
+    return {
+        "value": point.rate,
+        "threshold": point.threshold,
+        "low": interval.low,
+        "high": interval.high,
+    }
