@@ -1,0 +1,274 @@
+"""CN-Celeb1: 997 Chinese celebrities in 11 genres, 126,532 utterances, 272 h; with the evaluation CN-Celeb.E.
+
+``train`` is what ``dev/dev.lst`` lists (797 speakers), ``eval`` the evaluation (196 enrolled speakers, 17,777 test
+utterances of these and of 4 more). Y. Fan, J. Kang, L. Li, K. Li, H. Chen, S. Cheng, P. Zhang, Z. Zhou, Y. Cai, D.
+Wang, "CN-Celeb: a challenging Chinese speaker recognition dataset", ICASSP 2020. Licence: CC BY-SA 4.0.
+
+Layout: ``CN-Celeb_flac/data/idNNNNN/GENRE-SESSION-NUMBER.flac``, ``dev/dev.lst``, ``eval/enroll/idNNNNN-enroll.flac``,
+``eval/test/idNNNNN-GENRE-SESSION-NUMBER.flac`` and ``eval/lists/``. ``GENRE-SESSION`` is the session, the genre the
+channel (see ``voxangle.corpora.cnceleb``).
+
+One list of 3,484,292 trials (196 x 17,777; 17,755 targets), and two rules of enrolment that give different error
+rates, so two trial lists that a result always names:
+
+- ``cnceleb-average``: a model is the mean of the embeddings of its utterances, those in ``data`` that
+  ``eval/lists/enroll.map`` lists (WeSpeaker, sunine ``CNC-Eval-Avg``);
+- ``cnceleb-concatenated``: a model is the embedding of the recording in ``eval/enroll``, these utterances in one
+  (``CNC-Eval-Concat``; 3D-Speaker).
+
+Keys are ``enroll/...`` and ``test/...`` as in the lists, ``idNNNNN/...`` for what is in ``data``, always with ``.wav``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from voxangle.corpora.cnceleb import (
+    cnceleb_layout,
+    is_cnceleb1,
+    key_of,
+    no_speakers,
+    speech_of,
+    utterances_of,
+)
+from voxangle.corpora.completeness import (
+    ABSENT_SPEAKERS,
+    MISSING,
+    UNUSABLE_LISTS,
+    Completeness,
+    Published,
+    Tally,
+    inspect,
+)
+from voxangle.corpora.corpus import Corpus
+from voxangle.corpora.notes import notes_of
+from voxangle.corpora.tree import Layout, beside, lines_of, recordings
+from voxangle.data import Manifest, Trials, Utterance
+from voxangle.data.trial_files import read_models
+from voxangle.errors import CorpusError
+
+__all__ = ["AVERAGE", "CONCATENATED", "HOW_TO_GET", "NAME", "PUBLISHED", "TARGETS", "TRIALS", "check", "read"]
+
+NAME = "cnceleb1"
+
+AVERAGE, CONCATENATED = "cnceleb-average", "cnceleb-concatenated"
+TRIALS, TARGETS = 3_484_292, 17_755
+"""Of ``trials.lst`` in the release of OpenSLR 82: every one of 196 models against every test utterance."""
+
+PUBLISHED = {
+    "train": Published(
+        797, 107_953, None, "dev.lst of the release of OpenSLR 82, as counted by public recipes"
+    ),
+    "eval": Published(200, 17_973, None, "enroll (196) and test (17,777) of the release of OpenSLR 82"),
+}
+"""The ICASSP paper has 1,000 speakers, 130,109 utterances and 18,849 for evaluation: before the release was cleaned. Of
+200 speakers in ``eval`` 196 are enrolled. What ``enroll.map`` lists in ``data`` comes on top."""
+
+HOW_TO_GET = """\
+CN-Celeb1 is free to fetch (https://www.openslr.org/82/). In an empty folder, 22 GB free for the archive and 25 for the
+audio:
+
+  wget -c https://www.openslr.org/resources/82/cn-celeb_v2.tar.gz
+  md5sum cn-celeb_v2.tar.gz    # 7ab1b214028a7439e26608b2d5a0336c
+  tar xzf cn-celeb_v2.tar.gz    # CN-Celeb_flac/
+
+Mirrors: https://openslr.trmal.net/resources/82/ and https://openslr.elda.org/resources/82/."""
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """What stands in ``eval/lists``."""
+
+    trials: Path | None
+    models: Mapping[str, Sequence[str]]
+    recordings: Mapping[str, str]
+
+
+def read(root: Path) -> Corpus:
+    """CN-Celeb1 as it is on disk; its evaluation alone, or its training part alone, is enough.
+
+    ``root`` is ``CN-Celeb_flac`` (or ``CN-Celeb_wav``, converted), its ``data`` or ``eval``, or up to four folders
+    above, which may hold CN-Celeb2 as well. A copy in which short utterances were joined must not lie beside the
+    release under it. A trial list is read where all that it names is on disk; where not, or where it has another
+    length than published, the notes say so.
+
+    Raises:
+        CorpusError: no speaker of CN-Celeb1 is there; or ``dev.lst`` is missing or names speakers of the evaluation.
+        TrialError: a list has a line of another form.
+    """
+    tally = Tally()
+    layout, splits, lists = _found(Path(root).resolve(), tally)
+    known = {row.utterance for row in splits.get("eval", ())}
+    trials, remarks = _usable(lists, known, tally)
+    return Corpus(
+        NAME,
+        {split: Manifest.of(rows, layout.root) for split, rows in splits.items()},
+        trials,
+        notes_of(NAME, splits, PUBLISHED, tally, remarks),
+    )
+
+
+def check(root: Path, *, headers: bool = False) -> Completeness:
+    """Whether CN-Celeb1 is all there; what ``dev.lst`` and the lists of the evaluation name is looked for one by one.
+
+    Args:
+        root: as for ``read``.
+        headers: read every file's header too, for hours and unreadable files.
+
+    Raises:
+        CorpusError: as for ``read``.
+        TrialError: a list has a line of another form.
+    """
+    tally = Tally()
+    layout, splits, lists = _found(Path(root).resolve(), tally)
+    layout.report_archives(tally)
+    known = {row.utterance for row in splits.get("eval", ())}
+    named = dict.fromkeys(
+        [*lists.recordings.values(), *(key for keys in lists.models.values() for key in keys)]
+    )
+    if lists.trials:
+        read = Trials.read(lists.trials)
+        named.update(dict.fromkeys(key_of(read.utterances[index]) for index in np.unique(read.test)))
+    for key in named:
+        if key not in known:
+            tally.add(MISSING, key)
+    _usable(lists, known, tally)
+    # Published are enroll and test; the single utterances that enrol come from data.
+    splits = {
+        split: [row for row in rows if split == "train" or not row.utterance.startswith("id")]
+        for split, rows in splits.items()
+    }
+    return inspect(NAME, layout.root, splits, PUBLISHED, tally, headers=headers)
+
+
+def _found(root: Path, tally: Tally) -> tuple[Layout, dict[str, list[Utterance]], _Lists]:
+    layout = cnceleb_layout(root)
+    speakers = layout.of(is_cnceleb1)
+    lists = _lists(layout)
+    enrolling = {key for keys in lists.models.values() for key in keys}
+    evaluation = sorted(_evaluation(layout, tally), key=lambda row: row.utterance)
+    evaluated = {row.speaker for row in evaluation}
+    of_models = {
+        speaker: folders for speaker, folders in speakers.items() if f"{NAME}-{speaker}" in evaluated
+    }
+    evaluation += utterances_of(of_models, layout.root, NAME, tally, enrolling.__contains__)
+    train: list[Utterance] = []
+    if rest := {speaker: folders for speaker, folders in speakers.items() if speaker not in of_models}:
+        listed = _listed_for_training(root, layout)
+        for speaker in listed:
+            if f"{NAME}-{speaker}" in evaluated:
+                raise CorpusError(
+                    f"{root}: dev.lst lists {speaker}, who is in eval too; speakers must not cross splits, so fetch "
+                    "dev.lst again"
+                )
+            if speaker not in speakers:
+                tally.add(ABSENT_SPEAKERS, speaker)
+        chosen = {speaker: folders for speaker, folders in rest.items() if speaker in listed}
+        train = list(utterances_of(chosen, layout.root, NAME, tally))
+    splits = {split: rows for split, rows in (("train", train), ("eval", evaluation)) if rows}
+    if not splits:
+        raise no_speakers(root, layout, "id00000 to id00999", HOW_TO_GET)
+    return layout, splits, lists
+
+
+def _listed_for_training(root: Path, layout: Layout) -> dict[str, None]:
+    path = beside(layout, "dev.lst")
+    if path is None:
+        raise CorpusError(
+            f"{root}: dev/dev.lst is missing, so nothing says who trains and who is evaluated; unpack the corpus "
+            f"again, or name its folder CN-Celeb_flac.\n{HOW_TO_GET}"
+        )
+    return dict.fromkeys(lines_of(path))
+
+
+def _evaluation(layout: Layout, tally: Tally) -> list[Utterance]:
+    """What lies in ``eval/enroll`` and ``eval/test``, wherever the release and a converted copy have it."""
+    rows = []
+    for part in ("enroll", "test"):
+        folders = [folder for folder in layout.seen if (folder.parent.name, folder.name) == ("eval", part)]
+        if not folders:
+            continue
+        for _, name, path in recordings(folders, layout.root, tally, sessions=False):
+            speaker, _, rest = name.partition("-")
+            rows.append(speech_of(f"{part}/{name}.wav", f"{NAME}-{speaker}", path, rest))
+    return rows
+
+
+def _lists(layout: Layout) -> _Lists:
+    models, enrolments = beside(layout, "enroll.map"), beside(layout, "enroll.lst")
+    return _Lists(
+        beside(layout, "trials.lst"),
+        {model: [key_of(key) for key in keys] for model, keys in read_models(models).items()}
+        if models
+        else {},
+        {model: key_of(keys[0]) for model, keys in read_models(enrolments).items()} if enrolments else {},
+    )
+
+
+def _usable(lists: _Lists, known: Container[str], tally: Tally) -> tuple[dict[str, Trials], list[str]]:
+    """The trials under both rules of enrolment, as far as all that they need is there, and what is to be said."""
+    if lists.trials is None:
+        return {}, []
+    usable, remarks = {}, []
+    read = Trials.read(lists.trials)
+    targets = int(read.target.sum())
+    if (len(read), targets) != (TRIALS, TARGETS):
+        remarks.append(
+            f"trials.lst has {len(read):,} trials, {targets:,} of them targets; published are {TRIALS:,} and "
+            f"{TARGETS:,}: it was cut off, filtered, or is another list."
+        )
+    enrolled = [read.utterances[index] for index in np.unique(read.enrol)]
+    for name, file, models in (
+        (AVERAGE, "enroll.map", lists.models),
+        (CONCATENATED, "enroll.lst", lists.recordings),
+    ):
+        if unlisted := [model for model in enrolled if model not in models]:
+            tally.add(UNUSABLE_LISTS, name)
+            remarks.append(
+                f"{name} is left out: eval/lists/{file} is missing, or has not the model {unlisted[0]} "
+                f"({len(unlisted):,} such)."
+            )
+            continue
+        trials = (
+            _averaged(read, enrolled, lists.models)
+            if name == AVERAGE
+            else _of_recordings(read, lists.recordings)
+        )
+        missing = [key for key in trials.utterances if key not in known]
+        if missing:
+            tally.add(UNUSABLE_LISTS, name)
+            remarks.append(
+                f"{name} is left out: {len(missing):,} of its {len(trials.utterances):,} utterances are not on disk, "
+                f"the first is {missing[0]}."
+            )
+        else:
+            usable[name] = trials
+    return usable, remarks
+
+
+def _of_recordings(read: Trials, recordings_of: Mapping[str, str]) -> Trials:
+    """The trials, each model being one recording."""
+    return replace(read.renamed(lambda key: recordings_of.get(key) or key_of(key)), name=CONCATENATED)
+
+
+def _averaged(read: Trials, enrolled: Sequence[str], models: Mapping[str, Sequence[str]]) -> Trials:
+    """The trials, each model being the mean of several utterances: what ``Trials.read(models=)`` would read."""
+    tested = [read.utterances[index] for index in np.unique(read.test)]
+    members = [key for model in enrolled for key in models[model]]
+    index = {key: place for place, key in enumerate(dict.fromkeys([*map(key_of, tested), *members]))}
+    place = np.zeros(len(read.utterances), dtype=np.int64)
+    place[np.unique(read.test)] = [index[key_of(key)] for key in tested]
+    test = place[read.test]
+    place[np.unique(read.enrol)] = len(index) + np.arange(len(enrolled))
+    return Trials(
+        AVERAGE,
+        tuple(index),
+        place[read.enrol],
+        test,
+        read.target,
+        {model: np.array([index[key] for key in models[model]], dtype=np.int64) for model in enrolled},
+    )

@@ -1,0 +1,254 @@
+"""Is a corpus all there? What was published against what is on disk, and what is wrong with the rest."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from voxangle.audio import probe
+from voxangle.data import Utterance
+from voxangle.errors import AudioError
+
+__all__ = [
+    "ABSENT_SPEAKERS",
+    "ARCHIVES",
+    "BOTH_FORMS",
+    "EMPTY",
+    "MISSING",
+    "NOT_UTF8",
+    "NO_RECORDINGS",
+    "STRAY",
+    "TINY",
+    "TWICE",
+    "UNREADABLE",
+    "UNUSABLE_LISTS",
+    "Completeness",
+    "Fault",
+    "FaultKind",
+    "Part",
+    "Published",
+    "Tally",
+    "inspect",
+]
+
+_EXAMPLES = 10
+_TINY_BYTES = 1024
+
+
+@dataclass(frozen=True)
+class FaultKind:
+    """One way in which a file or a folder is not as it should be.
+
+    Attributes:
+        what: the thing in words, after a count.
+        cure: what to do about it.
+        harmless: nothing is lost by it; worth saying all the same.
+    """
+
+    what: str
+    cure: str
+    harmless: bool = False
+
+
+ABSENT_SPEAKERS = FaultKind("speaker(s) of the corpus's own list not on disk", "unpack the corpus again")
+ARCHIVES = FaultKind(
+    "archive(s) or piece(s) of one beside the audio",
+    "if the counts fall short, one was not joined or unpacked to the end; else remove them",
+    harmless=True,
+)
+BOTH_FORMS = FaultKind(
+    "utterance(s) in two formats", "none needed: wav is read before flac, flac before m4a", harmless=True
+)
+EMPTY = FaultKind("empty file(s) (0 bytes)", "unpack, convert or fetch them again")
+MISSING = FaultKind("utterance(s) of the corpus's own lists not on disk", "unpack the corpus again")
+NOT_UTF8 = FaultKind("file(s) whose name is not UTF-8", "rename them; they are left out")
+NO_RECORDINGS = FaultKind("speaker(s) without a recording", "unpack the corpus again")
+STRAY = FaultKind("recording(s) or folder(s) at the wrong depth", "move them to where the layout has them")
+TINY = FaultKind(f"file(s) under {_TINY_BYTES} bytes, too small for speech", "unpack or fetch them again")
+TWICE = FaultKind("utterance(s) found in two places", "remove one copy; the first by path is read")
+UNREADABLE = FaultKind("file(s) that cannot be read as audio", "unpack, convert or fetch them again")
+UNUSABLE_LISTS = FaultKind("trial list(s) that name what is not on disk", "see the missing utterances")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """How often one thing is wrong, and where first.
+
+    Attributes:
+        kind: what is wrong.
+        count: how often, in all.
+        examples: the first few files, folders or keys.
+    """
+
+    kind: FaultKind
+    count: int
+    examples: tuple[str, ...]
+
+    def __str__(self) -> str:
+        more = ", ..." if self.count > len(self.examples) else ""
+        return f"{self.count:,} {self.kind.what}: {', '.join(self.examples)}{more}; {self.kind.cure}"
+
+
+class Tally:
+    """Counts faults while a tree is walked, and keeps the first few of each kind."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[FaultKind] = Counter()
+        self._examples: dict[FaultKind, list[str]] = defaultdict(list)
+
+    def add(self, kind: FaultKind, example: str, count: int = 1) -> None:
+        """One more (or ``count`` more) of this kind, seen at ``example``."""
+        self._counts[kind] += count
+        if len(self._examples[kind]) < _EXAMPLES:
+            # A name that is not UTF-8 must be printable all the same.
+            self._examples[kind].append(os.fsencode(example).decode("utf-8", "backslashreplace"))
+
+    def faults(self) -> tuple[Fault, ...]:
+        """What was counted, in the order in which each kind was first met."""
+        return tuple(Fault(kind, count, tuple(self._examples[kind])) for kind, count in self._counts.items())
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a part of a corpus should hold.
+
+    Attributes:
+        speakers: how many.
+        utterances: how many.
+        hours: how many, None where no source says.
+        source: where these counts are published.
+    """
+
+    speakers: int
+    utterances: int
+    hours: float | None
+    source: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a corpus: found against published.
+
+    Attributes:
+        name: the split's.
+        speakers: found on disk.
+        utterances: found on disk.
+        hours: by the files' headers; None where those were not read.
+        published: what should be there; None where nothing was published.
+    """
+
+    name: str
+    speakers: int
+    utterances: int
+    hours: float | None
+    published: Published | None
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that was published is on disk."""
+        return self.published is None or (
+            self.speakers >= self.published.speakers and self.utterances >= self.published.utterances
+        )
+
+    def __str__(self) -> str:
+        hours = "" if self.hours is None else f", {self.hours:,.1f} h"
+        found = f"{self.name}: {self.speakers:,} speakers, {self.utterances:,} utterances{hours}"
+        if self.published is None:
+            return found
+        hours = "" if self.published.hours is None else f" / {self.published.hours:,.1f} h"
+        return (
+            f"{found}; published: {self.published.speakers:,} / {self.published.utterances:,}{hours} "
+            f"({self.published.source})"
+        )
+
+
+@dataclass(frozen=True)
+class Completeness:
+    """Whether a corpus is all there.
+
+    Attributes:
+        corpus: its name.
+        root: where it was looked for.
+        parts: its parts, each found against published.
+        faults: what is wrong, counted.
+    """
+
+    corpus: str
+    root: Path
+    parts: tuple[Part, ...]
+    faults: tuple[Fault, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is missing or broken."""
+        return all(part.whole for part in self.parts) and all(fault.kind.harmless for fault in self.faults)
+
+    def __str__(self) -> str:
+        verdict = "whole" if self.whole else "NOT whole"
+        rows = [f"{self.corpus} at {self.root}: {verdict}", *self.parts, *self.faults]
+        return "\n  ".join(str(row) for row in rows)
+
+
+def inspect(
+    corpus: str,
+    root: Path,
+    parts: Mapping[str, Sequence[Utterance]],
+    published: Mapping[str, Published],
+    tally: Tally,
+    *,
+    headers: bool = False,
+) -> Completeness:
+    """Count what a reader found, and look at every file's size.
+
+    Args:
+        corpus: its name.
+        root: what the utterances' paths are relative to.
+        parts: the utterances found, by part.
+        published: what should be there, by part.
+        tally: the faults that the reader met on its way; what is found here is added to it.
+        headers: read every file's header as well, for hours and for files that are not audio; minutes for a
+            large corpus.
+
+    Raises:
+        MissingExtraError: headers are asked for, and the files need an extra that is not installed.
+    """
+    found = []
+    for name in dict.fromkeys([*published, *parts]):
+        rows = parts.get(name, ())
+        sound = [row for row in rows if _weighed(root / row.path, tally)]
+        hours = _hours(root, sound, tally) if headers else None
+        found.append(Part(name, len({row.speaker for row in rows}), len(rows), hours, published.get(name)))
+    return Completeness(corpus, root, tuple(found), tally.faults())
+
+
+def _weighed(path: Path, tally: Tally) -> bool:
+    """Whether the file is large enough to be looked into."""
+    try:
+        size = os.stat(path).st_size  # noqa: PTH116 - a million times
+    except OSError as error:
+        tally.add(UNREADABLE, f"{path} ({error.strerror})")
+        return False
+    if size < _TINY_BYTES:
+        tally.add(TINY if size else EMPTY, str(path))
+    return size >= _TINY_BYTES
+
+
+def _hours(root: Path, rows: Iterable[Utterance], tally: Tally) -> float:
+    def seconds(row: Utterance) -> float | AudioError:
+        try:
+            return probe(root / row.path).seconds
+        except AudioError as error:
+            return error
+
+    total = 0.0
+    with ThreadPoolExecutor() as pool:
+        for result in pool.map(seconds, rows):
+            if isinstance(result, AudioError):
+                tally.add(UNREADABLE, str(result))
+            else:
+                total += result
+    return total / 3600
