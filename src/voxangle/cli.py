@@ -112,10 +112,35 @@ def corpora_get(
 
     reader, target = corpus_reader(name), root or corpus_folder(name)
     if reader.get is None:
+        if reader.how_to_get:
+            raise CorpusError(f"'{name}' cannot be fetched for you. {reader.how_to_get}")
         raise CorpusError(f"'{name}' reads what you have: nothing is to be got; give its place with --root")
     with downloading(_console()) as on_progress:
         reader.get(target, on_progress)
     typer.echo(f"{name} is in {target}")
+
+
+@corpora_app.command("check")
+def corpora_check(
+    name: Annotated[str, typer.Argument(help="A corpus of `voxangle corpora list`.")],
+    root: Annotated[Path | None, typer.Option(help="Where it lies; the cache by default.")] = None,
+    headers: Annotated[
+        bool, typer.Option("--headers", help="Read every file's header too: hours, files that are not audio.")
+    ] = False,
+) -> None:
+    """Is a corpus all there? Speakers and utterances against the published counts; what is missing or broken."""
+    from voxangle.corpora import corpus_folder, corpus_reader
+    from voxangle.errors import CorpusError
+
+    reader = corpus_reader(name)
+    if reader.check is None:
+        raise CorpusError(
+            f"'{name}' has no published counts to check against; `voxangle corpora prepare {name}` reads it"
+        )
+    completeness = reader.check(root or corpus_folder(name), headers=headers)
+    typer.echo(str(completeness))
+    if not completeness.whole:
+        raise typer.Exit(1)
 
 
 @corpora_app.command("prepare")

@@ -5,14 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from voxangle.corpora import debian_voices, folder, mini_librispeech, table
+from voxangle.corpora import (
+    cnceleb1,
+    cnceleb2,
+    debian_voices,
+    folder,
+    mini_librispeech,
+    table,
+    voxceleb1,
+    voxceleb2,
+)
+from voxangle.corpora.completeness import Completeness
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.download import OnProgress
 from voxangle.errors import CorpusError, nearest
 from voxangle.storage import cache_folder
 
 __all__ = ["CORPORA", "CorpusReader", "corpus_folder", "corpus_reader"]
+
+
+class Check(Protocol):
+    """Whether a corpus is all there; ``headers`` reads every file's header too."""
+
+    def __call__(self, root: Path, *, headers: bool = False) -> Completeness:
+        """Look at the corpus in ``root``."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +44,8 @@ class CorpusReader:
         read: the corpus from its folder or file, without network.
         get: fetches it into a folder, where it can be fetched; told a callback for progress (what, bytes done,
             bytes in all).
+        how_to_get: what a person must do where it cannot: addresses and commands.
+        check: whether all that was published is there.
     """
 
     name: str
@@ -33,6 +53,8 @@ class CorpusReader:
     licence: str
     read: Callable[[Path], Corpus]
     get: Callable[[Path, OnProgress | None], None] | None = None
+    how_to_get: str = ""
+    check: Check | None = None
 
 
 CORPORA: dict[str, CorpusReader] = {
@@ -51,6 +73,38 @@ CORPORA: dict[str, CorpusReader] = {
             "CC BY 4.0",
             mini_librispeech.read,
             mini_librispeech.get,
+        ),
+        CorpusReader(
+            voxceleb1.NAME,
+            "1,251 celebrities in interviews, 352 h; trial lists O, E and H",
+            "CC BY 4.0 (annotation); given on request",
+            voxceleb1.read,
+            how_to_get=voxceleb1.HOW_TO_GET,
+            check=voxceleb1.check,
+        ),
+        CorpusReader(
+            voxceleb2.NAME,
+            "6,112 celebrities in interviews, 2,400 h, m4a or converted",
+            "CC BY 4.0 (annotation); given on request",
+            voxceleb2.read,
+            how_to_get=voxceleb2.HOW_TO_GET,
+            check=voxceleb2.check,
+        ),
+        CorpusReader(
+            cnceleb1.NAME,
+            "997 Chinese celebrities, 11 genres, 272 h; both enrolment rules",
+            "CC BY-SA 4.0",
+            cnceleb1.read,
+            how_to_get=cnceleb1.HOW_TO_GET,
+            check=cnceleb1.check,
+        ),
+        CorpusReader(
+            cnceleb2.NAME,
+            "1,996 Chinese celebrities, 11 genres, 1,084 h",
+            "CC BY-SA 4.0",
+            cnceleb2.read,
+            how_to_get=cnceleb2.HOW_TO_GET,
+            check=cnceleb2.check,
         ),
         CorpusReader(
             "folder",
