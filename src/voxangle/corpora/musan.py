@@ -17,6 +17,7 @@ from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.download import OnProgress, extract_tar
 from voxangle.corpora.openslr import fetch_archive
 from voxangle.corpora.sounds import sounds
+from voxangle.corpora.walk import files_below
 from voxangle.errors import CorpusError
 
 __all__ = ["MD5", "NAME", "PUBLISHED", "get", "read"]
@@ -58,7 +59,7 @@ def read(root: Path) -> Corpus:
     root = Path(root).resolve()
     top = _top(root)
     kinds = {
-        kind: [file for file in (top / kind).rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES]
+        kind: [file for file in files_below(top / kind) if file.suffix.lower() in AUDIO_SUFFIXES]
         for kind in PUBLISHED
     }
     if not any(kinds.values()):

@@ -25,6 +25,7 @@ from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.download import OnProgress
 from voxangle.corpora.openslr import fetch_archive
 from voxangle.corpora.sounds import sounds
+from voxangle.corpora.walk import files_below
 from voxangle.errors import CorpusError, StorageError
 
 __all__ = ["MD5", "NAME", "PUBLISHED", "get", "read"]
@@ -73,12 +74,14 @@ def read(root: Path) -> Corpus:
     """
     root = Path(root).resolve()
     top = _top(root)
-    measured = list((top / "real_rirs_isotropic_noises").rglob("*.wav"))
+    simulated, measured, pointsource = (
+        [file for file in files_below(top / part) if file.suffix == ".wav"] for part in _PARTS
+    )
     kinds = {
-        "simulated-rirs": list((top / "simulated_rirs").rglob("*.wav")),
+        "simulated-rirs": simulated,
         "real-rirs": [file for file in measured if "noise" not in file.stem],
         "isotropic-noises": [file for file in measured if "noise" in file.stem],
-        "pointsource-noises": list((top / "pointsource_noises").rglob("*.wav")),
+        "pointsource-noises": pointsource,
     }
     if not any(kinds.values()):
         raise CorpusError(f"{top}: holds no *.wav; the archive is not unpacked to the end: unpack it again")

@@ -1,0 +1,120 @@
+"""RIRS_NOISES: rooms told from noises, counted against what was published."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from voxangle.corpora import rirs_noises
+from voxangle.corpora.prepared import prepare_split
+from voxangle.errors import CorpusError, StorageError
+
+LAYOUT = {
+    "simulated_rirs/smallroom/Room001/Room001-00001.wav": 1,
+    "simulated_rirs/largeroom/Room001/Room001-00001.wav": 1,
+    "real_rirs_isotropic_noises/RWCP_type1_rir_cirline_e2a_imp_rir.wav": 30,
+    "real_rirs_isotropic_noises/air_type1_air_binaural_aula_carolina_1_1_90_3.wav": 2,
+    "real_rirs_isotropic_noises/RVB2014_type1_noise_largeroom1_1.wav": 8,
+    "pointsource_noises/noise-free-sound-0000.wav": 1,
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    generator = np.random.default_rng(0)
+    for name, channels in LAYOUT.items():
+        path = tmp_path / "RIRS_NOISES" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, generator.normal(0, 0.1, (4_000, channels)), 16_000)
+        (path.parent / "rir_list").write_text(f"--rir-id 1 --room-id 1 {path}\n")
+    return tmp_path / "RIRS_NOISES"
+
+
+def test_rooms_are_told_from_noises(root: Path) -> None:
+    corpus = rirs_noises.read(root)
+    assert {kind: len(manifest) for kind, manifest in corpus.splits.items()} == {
+        "simulated-rirs": 2,
+        "real-rirs": 2,
+        "isotropic-noises": 1,
+        "pointsource-noises": 1,
+    }
+    assert all(len(manifest.speakers()) == 1 for manifest in corpus.splits.values())
+    assert f"augment.rirs to {root}" in corpus.notes
+    assert "simulated-rirs has 2 of 60,000 files" in corpus.notes
+    assert sum(rirs_noises.PUBLISHED.values()) == 61_260
+
+
+def test_rooms_of_one_name_in_two_sizes_are_two(root: Path) -> None:
+    keys = set(rirs_noises.read(root).splits["simulated-rirs"].column("utterance"))
+    assert keys == {
+        "simulated_rirs/smallroom/Room001/Room001-00001.wav",
+        "simulated_rirs/largeroom/Room001/Room001-00001.wav",
+    }
+
+
+def test_thirty_channels_are_prepared(root: Path) -> None:
+    prepared = prepare_split(rirs_noises.read(root.parent), "real-rirs")
+    assert prepared.samples.tolist() == [4_000, 4_000]
+
+
+def test_a_wrong_place_is_answered_with_the_right_one(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=rf"one part of RIRS_NOISES only; name the folder above it, {root}"):
+        rirs_noises.read(root / "simulated_rirs")
+    with pytest.raises(CorpusError, match=r"holds no folder simulated_rirs.*corpora get rirs-noises"):
+        rirs_noises.read(tmp_path / "nowhere")
+    (tmp_path / "empty" / "simulated_rirs").mkdir(parents=True)
+    with pytest.raises(CorpusError, match="unpack it again"):
+        rirs_noises.read(tmp_path / "empty")
+
+
+def archived(root: Path, monkeypatch: pytest.MonkeyPatch, *, broken: bool = False) -> list[str]:
+    asked: list[str] = []
+
+    def fetch(urls: list[str], destination: Path, **_: object) -> Path:
+        asked.append(urls[0])
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(destination, "w") as file:
+            for name in LAYOUT:
+                file.write(root / name, f"RIRS_NOISES/{name}")
+        if broken:
+            destination.write_bytes(destination.read_bytes()[:-100])
+        return destination
+
+    monkeypatch.setattr("voxangle.corpora.openslr.fetch", fetch)
+    return asked
+
+
+def test_the_archive_is_fetched_once_and_readable_where_it_is_put(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = archived(root, monkeypatch)
+    for _ in range(2):
+        rirs_noises.get(tmp_path / "got")
+    assert asked == ["https://www.openslr.org/resources/28/rirs_noises.zip"]
+    assert [path.name for path in (tmp_path / "got").iterdir()] == ["RIRS_NOISES"]
+    assert len(rirs_noises.read(tmp_path / "got").splits["simulated-rirs"]) == 2
+
+
+def test_a_broken_archive_leaves_nothing_half(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archived(root, monkeypatch, broken=True)
+    with pytest.raises(CorpusError, match=r"rirs_noises\.zip: broken archive"):
+        rirs_noises.get(tmp_path / "got")
+    assert [path.name for path in (tmp_path / "got").iterdir()] == ["rirs_noises.zip"]
+
+
+def test_a_full_disk_keeps_the_archive(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archived(root, monkeypatch)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", full)
+    with pytest.raises(StorageError, match="disk is full"):
+        rirs_noises.get(tmp_path / "got")
+    assert [path.name for path in (tmp_path / "got").iterdir()] == ["rirs_noises.zip"]
