@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from voxangle.corpora import table
+from voxangle.corpora.prepared import prepare_split
 from voxangle.errors import CorpusError, TrialError
 
 
@@ -74,7 +77,9 @@ def test_a_csv_of_any_name_is_read_alone_or_from_its_folder(corpus):
     folder = corpus("path,speaker\n1.wav,a\n", name="mine.csv")
     assert table.read(folder).name == table.read(folder / "mine.csv").name == "mine"
     corpus("path,speaker\n1.wav,a\n", name="other.csv")
-    with pytest.raises(CorpusError, match=r"not just one other CSV or Parquet file \(found: mine\.csv, other\.csv\)"):
+    with pytest.raises(
+        CorpusError, match=r"not just one other CSV or Parquet file \(found: mine\.csv, other\.csv\)"
+    ):
         table.read(folder)
 
 
@@ -133,3 +138,64 @@ def test_the_shared_corpora_are_read_whole(shared_corpora):
     assert len(read.splits["train"].speakers()) + len(read.splits["eval"].speakers()) == 700
     assert len(read.trials["pooled"]) == sum(len(t) for name, t in read.trials.items() if name != "pooled")
     assert set(read.trials["pooled"].utterances) <= set(read.splits["eval"].column("utterance"))
+
+
+# --- Parquet -------------------------------------------------------------------------------------------------
+
+
+def test_a_parquet_table_is_read_like_a_csv(tmp_path):
+    columns = {
+        "path": ["1.wav", "2.wav"],
+        "speaker": [1, 2],
+        "split": ["train", "eval"],
+        "seconds": [2.5, None],
+        "vector": [[0.5], [0.25]],
+        "audio": [b"x", b"y"],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "utterances.parquet")
+    (tmp_path / "trials").mkdir()
+    (tmp_path / "trials" / "short.txt").write_text("1 1.wav 1.wav\n0 1.wav 2.wav\n")
+    for root in (tmp_path, tmp_path / "utterances.parquet"):
+        read = table.read(root)
+        assert read.name == tmp_path.name
+        (row,) = read.splits["train"]
+        assert (row.utterance, row.speaker, row.path, row.seconds) == ("1.wav", "1", "1.wav", 2.5)
+        (row,) = read.splits["eval"]
+        assert (row.speaker, row.seconds) == ("2", 0.0)
+        assert len(read.trials["short"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"path": ["1.wav"], "speakers": ["a"]}, r"has no column 'speaker'; did you mean 'speakers'\?"),
+        ({"path": ["1.wav"], "speaker": [None]}, r"row 1: the speaker is empty"),
+        (
+            {"path": ["1.wav", "1.wav"], "speaker": ["a", "a"]},
+            r"row 2: utterance '1\.wav' is there .* row 1;",
+        ),
+        ({"path": ["1.wav"], "speaker": ["a"], "start": [-1.0]}, r"row 1: '-1\.0' in column 'start'"),
+        ({"path": [], "speaker": []}, r"the table has no rows"),
+    ],
+)
+def test_a_mistake_in_a_parquet_table_is_named_with_its_row(columns, message, tmp_path):
+    pq.write_table(pa.table(columns), tmp_path / "mine.parquet")
+    with pytest.raises(CorpusError, match=r"mine\.parquet.*" + message):
+        table.read(tmp_path)
+
+
+def test_what_is_no_parquet_is_refused(tmp_path):
+    (tmp_path / "mine.parquet").write_bytes(b"")
+    with pytest.raises(CorpusError, match=r"mine\.parquet: cannot be read as a table"):
+        table.read(tmp_path)
+
+
+def test_a_table_of_made_up_voices_is_prepared(voices, tmp_path):
+    files = sorted(voices.glob("s[01]/*.wav"))
+    columns = {"path": [str(file) for file in files], "speaker": [file.parent.name for file in files]}
+    columns["path"].append("gone.wav")
+    columns["speaker"].append("s9")
+    pq.write_table(pa.table(columns), tmp_path / "mine.parquet")
+    prepared = prepare_split(table.read(tmp_path), "all")
+    assert prepared.samples.tolist() == [32_000] * 8
+    assert [(left.utterance, left.cause) for left in prepared.left_out] == [("gone.wav", "no such file")]
