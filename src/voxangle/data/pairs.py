@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from voxangle.data.manifest import Manifest
+from voxangle.data.pair_sets import PairSet
 from voxangle.data.trials import Trials
 from voxangle.errors import CorpusError
 
@@ -26,20 +27,18 @@ def trials_of(manifest: Manifest, name: str, *, nontargets: int = 100_000, seed:
     Raises:
         CorpusError: there is no target or no non-target pair.
     """
-    first, second = np.triu_indices(len(manifest), k=1)
     labels = manifest.labels()
-    target = labels[first] == labels[second]
-    condition = [f"{u.language}\0{u.channel}" for u in manifest]
-    alike = np.unique(condition, return_inverse=True)[1]
-    fair = ~target & (alike[first] == alike[second])
-    if not fair.any():
-        fair = ~target
-    if not target.any() or not fair.any():
-        missing = "target (a speaker with two recordings)" if fair.any() else "non-target (a second speaker)"
+    alike = np.unique([f"{u.language}\0{u.channel}" for u in manifest], return_inverse=True)[1]
+    rows = np.arange(len(manifest))
+    target = PairSet(rows, len(rows), alike=[labels], apart=[])
+    fair = PairSet(rows, len(rows), alike=[alike], apart=[labels])
+    if not len(fair):
+        fair = PairSet(rows, len(rows), alike=[], apart=[labels])
+    if not len(target) or not len(fair):
+        missing = "target (a speaker with two recordings)" if len(fair) else "non-target (a second speaker)"
         raise CorpusError(f"no {missing} pair among the {len(manifest)} recordings for the list '{name}'")
-    others = np.flatnonzero(fair)
-    if len(others) > nontargets:
-        others = np.random.default_rng(seed).choice(others, nontargets, replace=False)
-    chosen = np.sort(np.concatenate([np.flatnonzero(target), others]))
+    others = fair.sample(nontargets, np.random.default_rng(seed))
+    chosen = np.sort(np.concatenate([target.all(), others]))
+    first, second = np.divmod(chosen, len(rows))
     keys = tuple(manifest.column("utterance"))
-    return Trials(name, keys, first[chosen], second[chosen], target[chosen])
+    return Trials(name, keys, first, second, labels[first] == labels[second])

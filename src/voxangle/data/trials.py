@@ -76,9 +76,7 @@ class Trials:
             for target, a, b in pairs
         ]
         table = np.array(rows, dtype=np.int64).reshape(-1, 3)
-        return cls._numbered(
-            name, list(number), table[:, 1], table[:, 2], table[:, 0].astype(bool), models or {}
-        )
+        return cls.numbered(name, list(number), table[:, 1], table[:, 2], table[:, 0].astype(bool), models)
 
     @classmethod
     def read(
@@ -114,7 +112,55 @@ class Trials:
         given = read_models(models) if isinstance(models, str | Path) else models or {}
         if known is not None:
             _require_known(lines, given, source, known)
-        return cls._numbered(lines.path.stem, lines.words, lines.enrol, lines.test, lines.target, given)
+        return cls.numbered(lines.path.stem, lines.words, lines.enrol, lines.test, lines.target, given)
+
+    @classmethod
+    def numbered(
+        cls,
+        name: str,
+        words: Sequence[str],
+        enrol: np.ndarray[Any, np.dtype[Any]],
+        test: np.ndarray[Any, np.dtype[Any]],
+        target: np.ndarray[Any, np.dtype[np.bool_]],
+        models: Mapping[str, Sequence[str]] | None = None,
+    ) -> Trials:
+        """Trials from numbers of keys, as where there are too many for a pair of strings each.
+
+        Args:
+            name: what to call the list.
+            words: keys, each once; those that no trial has are left out.
+            enrol: shape (trials,), indices into ``words``: of utterances, or of names of models.
+            test: shape (trials,), indices into ``words``.
+            target: shape (trials,), bool.
+            models: as in ``of``.
+
+        Raises:
+            TrialError: as in ``of``.
+        """
+        models = models or {}
+        is_model = np.array([word in models for word in words], dtype=bool)
+        enrolled = _in_order_of_appearance(len(words), enrol)
+        named = [words[i] for i in enrolled if is_model[i]]
+        spoken = _in_order_of_appearance(len(words), enrol, test, without=is_model)
+        index = {words[i]: position for position, i in enumerate(spoken)}
+        for model in named:
+            members = models[model]
+            if not members or len(set(members)) < len(members):
+                wrong = "names an utterance twice" if members else "has no utterance"
+                raise TrialError(f"{name}: the model '{model}' {wrong}")
+            for key in members:
+                index.setdefault(key, len(index))
+        if both := [model for model in named if model in index]:
+            raise TrialError(
+                f"{name}: '{both[0]}' is a model and also an utterance of the list ({len(both)} such name(s)); a "
+                "model stands first in a trial, and its name is no utterance's"
+            )
+        place = np.full(len(words), -1)
+        place[spoken] = np.arange(len(spoken))
+        side = place.copy()
+        side[[i for i in enrolled if is_model[i]]] = len(index) + np.arange(len(named))
+        members_of = {model: np.array([index[key] for key in models[model]], np.int64) for model in named}
+        return cls(name, tuple(index), side[enrol], place[test], target, members_of)
 
     def write(self, path: str | Path, *, models: str | Path | None = None) -> None:
         """Write the list as ``1 KEY KEY`` and ``0 KEY KEY``, and its models to another file, both atomically.
@@ -166,41 +212,6 @@ class Trials:
 
     def __len__(self) -> int:
         return len(self.target)
-
-    @classmethod
-    def _numbered(
-        cls,
-        name: str,
-        words: list[str],
-        enrol: np.ndarray[Any, np.dtype[Any]],
-        test: np.ndarray[Any, np.dtype[Any]],
-        target: np.ndarray[Any, np.dtype[np.bool_]],
-        models: Mapping[str, Sequence[str]],
-    ) -> Trials:
-        """Trials from numbers of words, of which some are names of models on the enrolment side."""
-        is_model = np.array([word in models for word in words], dtype=bool)
-        enrolled = _in_order_of_appearance(len(words), enrol)
-        named = [words[i] for i in enrolled if is_model[i]]
-        spoken = _in_order_of_appearance(len(words), enrol, test, without=is_model)
-        index = {words[i]: position for position, i in enumerate(spoken)}
-        for model in named:
-            members = models[model]
-            if not members or len(set(members)) < len(members):
-                wrong = "names an utterance twice" if members else "has no utterance"
-                raise TrialError(f"{name}: the model '{model}' {wrong}")
-            for key in members:
-                index.setdefault(key, len(index))
-        if both := [model for model in named if model in index]:
-            raise TrialError(
-                f"{name}: '{both[0]}' is a model and also an utterance of the list ({len(both)} such name(s)); a "
-                "model stands first in a trial, and its name is no utterance's"
-            )
-        place = np.full(len(words), -1)
-        place[spoken] = np.arange(len(spoken))
-        side = place.copy()
-        side[[i for i in enrolled if is_model[i]]] = len(index) + np.arange(len(named))
-        members_of = {model: np.array([index[key] for key in models[model]], np.int64) for model in named}
-        return cls(name, tuple(index), side[enrol], place[test], target, members_of)
 
     def _lines(self, between: str) -> Iterator[memoryview]:
         label = pa.array([f"0{between}", f"1{between}"])
