@@ -146,6 +146,13 @@ def test_a_dev_lst_with_speakers_of_the_evaluation_is_refused(release: Path) -> 
         cnceleb1.read(release)
 
 
+def test_recordings_of_nobody_in_the_evaluation_are_counted_and_left_out(release: Path) -> None:
+    miniature.write(release / "eval" / "test" / "sample.wav", miniature.voice(1, 1))
+    corpus = cnceleb1.read(release)
+    assert set(corpus.trials) == {AVERAGE, CONCATENATED}
+    assert "1 recording(s) or folder(s) at the wrong depth" in corpus.notes
+
+
 def test_a_missing_enrolment_list_leaves_out_its_rule_only(release: Path) -> None:
     (release / "eval" / "lists" / "enroll.lst").unlink()
     corpus = cnceleb1.read(release)

@@ -243,7 +243,7 @@ def test_recordings_at_the_wrong_depth_are_counted_and_left_out(vox1: Path) -> N
 def test_names_that_are_not_utf8_are_counted_and_left_out(vox1: Path) -> None:
     folder = os.fsencode(vox1 / "wav" / "id10001" / VIDEOS[0])
     try:
-        os.rename(folder + b"/00001.wav", folder + b"/caf\xe9.wav")
+        os.rename(folder + b"/00001.wav", folder + b"/caf\xe9.wav")  # noqa: PTH104 - bytes
     except OSError:
         pytest.skip("the file system holds UTF-8 names only")
     corpus = voxceleb1.read(vox1)

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from voxangle.corpora.columns import Columns
 from voxangle.corpora.completeness import Tally
 from voxangle.corpora.tree import Layout, layout_of, recordings, speaker_number
-from voxangle.data import Utterance
 from voxangle.errors import CorpusError
 
 __all__ = [
+    "LANGUAGE",
     "LICENCE",
+    "add_data",
     "cnceleb_layout",
+    "genre_of",
     "is_cnceleb1",
     "is_cnceleb2",
     "key_of",
     "no_speakers",
-    "speech_of",
-    "utterances_of",
+    "session_of",
 ]
 
 LICENCE = "CC BY-SA 4.0"
 
-_LANGUAGE = "zh"
+LANGUAGE = "zh"
+"""Nearly all is Mandarin; the corpus does not say where not."""
+
 # The two number their speakers apart.
 _FIRST_OF_CNCELEB2 = 10_000
 
@@ -55,38 +59,49 @@ def key_of(path: str) -> str:
     return str(PurePosixPath(path).with_suffix(".wav"))
 
 
-def utterances_of(
+def add_data(
+    columns: Columns,
     speakers: Mapping[str, Sequence[Path]],
     root: Path,
     corpus: str,
     tally: Tally,
     keep: Callable[[str], bool] = lambda _: True,
-) -> Iterator[Utterance]:
-    """The utterances below the speakers' folders whose key ``keep`` takes, sorted."""
+) -> None:
+    """Add the utterances below the speakers' folders whose key ``keep`` takes, sorted."""
     for speaker, folders in speakers.items():
-        for _, name, path in recordings(folders, root, tally, sessions=False):
-            if keep(key := f"{speaker}/{name}.wav"):
-                yield speech_of(key, f"{corpus}-{speaker}", path, name)
+        found = [
+            (key, name, path)
+            for _, name, path in recordings(folders, root, tally, sessions=False)
+            if keep(key := f"{speaker}/{name}.wav")
+        ]
+        sessions = [session_of(name) for _, name, _ in found]
+        columns.add(
+            [key for key, _, _ in found],
+            [path for _, _, path in found],
+            speaker=f"{corpus}-{speaker}",
+            session=sessions,
+            language=LANGUAGE,
+            channel=[genre_of(session) for session in sessions],
+        )
 
 
-def speech_of(key: str, speaker: str, path: str, name: str) -> Utterance:
-    """An utterance whose file is called ``GENRE-SESSION-NUMBER``.
+def session_of(name: str) -> str:
+    """``GENRE-SESSION`` of a file called ``GENRE-SESSION-NUMBER``, empty for any other.
 
-    Sessions are counted within a speaker's genre, so ``GENRE-SESSION`` names one. The genre is the channel: it decides
-    on microphone, room, and manner of speaking at once, and a pair across genres is CN-Celeb's cross-channel trial.
+    Sessions are counted within a speaker's genre, so only both together name one.
     """
-    genre, _, rest = name.partition("-")
-    session, _, number = rest.partition("-")
-    if not (genre and session and number):
-        genre = session = ""
-    return Utterance(
-        key,
-        speaker,
-        path,
-        session=f"{genre}-{session}" if genre else "",
-        language=_LANGUAGE,
-        channel=genre,
-    )
+    session, _, number = name.rpartition("-")
+    genre, _, count = session.rpartition("-")
+    return session if genre and count and number else ""
+
+
+def genre_of(session: str) -> str:
+    """``GENRE`` of ``GENRE-SESSION``.
+
+    The genre is the channel: it decides on microphone, room and manner of speaking at once, and a pair across
+    genres is CN-Celeb's cross-channel trial.
+    """
+    return session.rpartition("-")[0]
 
 
 def no_speakers(root: Path, layout: Layout, which: str, how_to_get: str) -> CorpusError:

@@ -21,23 +21,29 @@ Keys are ``enroll/...`` and ``test/...`` as in the lists, ``idNNNNN/...`` for wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from voxangle.corpora.cnceleb import (
+    LANGUAGE,
+    add_data,
     cnceleb_layout,
+    genre_of,
     is_cnceleb1,
     key_of,
     no_speakers,
-    speech_of,
-    utterances_of,
+    session_of,
 )
+from voxangle.corpora.columns import Columns
 from voxangle.corpora.completeness import (
     ABSENT_SPEAKERS,
     MISSING,
+    STRAY,
     UNUSABLE_LISTS,
     Completeness,
     Published,
@@ -47,7 +53,7 @@ from voxangle.corpora.completeness import (
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.notes import notes_of
 from voxangle.corpora.tree import Layout, beside, lines_of, recordings
-from voxangle.data import Manifest, Trials, Utterance
+from voxangle.data import Manifest, Trials
 from voxangle.data.trial_files import read_models
 from voxangle.errors import CorpusError
 
@@ -78,6 +84,8 @@ audio:
 
 Mirrors: https://openslr.trmal.net/resources/82/ and https://openslr.elda.org/resources/82/."""
 
+_EVALUATED = re.compile(r"id\d{5}-")
+
 
 @dataclass(frozen=True)
 class _Lists:
@@ -101,12 +109,12 @@ def read(root: Path) -> Corpus:
         TrialError: a list has a line of another form.
     """
     tally = Tally()
-    layout, splits, lists = _found(Path(root).resolve(), tally)
-    known = {row.utterance for row in splits.get("eval", ())}
+    _, splits, lists = _found(Path(root).resolve(), tally)
+    known = _keys(splits)
     trials, remarks = _usable(lists, known, tally)
     return Corpus(
         NAME,
-        {split: Manifest.of(rows, layout.root) for split, rows in splits.items()},
+        splits,
         trials,
         notes_of(NAME, splits, PUBLISHED, tally, remarks),
     )
@@ -126,7 +134,7 @@ def check(root: Path, *, headers: bool = False) -> Completeness:
     tally = Tally()
     layout, splits, lists = _found(Path(root).resolve(), tally)
     layout.report_archives(tally)
-    known = {row.utterance for row in splits.get("eval", ())}
+    known = _keys(splits)
     named = dict.fromkeys(
         [*lists.recordings.values(), *(key for keys in lists.models.values() for key in keys)]
     )
@@ -138,41 +146,38 @@ def check(root: Path, *, headers: bool = False) -> Completeness:
             tally.add(MISSING, key)
     _usable(lists, known, tally)
     # Published are enroll and test; the single utterances that enrol come from data.
-    splits = {
-        split: [row for row in rows if split == "train" or not row.utterance.startswith("id")]
-        for split, rows in splits.items()
+    published = {
+        split: manifest if split == "train" else manifest.where(~_is_data(manifest))
+        for split, manifest in splits.items()
     }
-    return inspect(NAME, layout.root, splits, PUBLISHED, tally, headers=headers)
+    return inspect(NAME, layout.root, published, PUBLISHED, tally, headers=headers)
 
 
-def _found(root: Path, tally: Tally) -> tuple[Layout, dict[str, list[Utterance]], _Lists]:
+def _found(root: Path, tally: Tally) -> tuple[Layout, dict[str, Manifest], _Lists]:
     layout = cnceleb_layout(root)
     speakers = layout.of(is_cnceleb1)
     lists = _lists(layout)
+    splits = {"train": Columns(), "eval": Columns()}
+    evaluated = _add_evaluation(splits["eval"], layout, tally)
     enrolling = {key for keys in lists.models.values() for key in keys}
-    evaluation = sorted(_evaluation(layout, tally), key=lambda row: row.utterance)
-    evaluated = {row.speaker for row in evaluation}
-    of_models = {
-        speaker: folders for speaker, folders in speakers.items() if f"{NAME}-{speaker}" in evaluated
-    }
-    evaluation += utterances_of(of_models, layout.root, NAME, tally, enrolling.__contains__)
-    train: list[Utterance] = []
-    if rest := {speaker: folders for speaker, folders in speakers.items() if speaker not in of_models}:
+    of_models = {speaker: speakers[speaker] for speaker in sorted(evaluated & speakers.keys())}
+    add_data(splits["eval"], of_models, layout.root, NAME, tally, enrolling.__contains__)
+    if speakers.keys() - evaluated:
         listed = _listed_for_training(root, layout)
         for speaker in listed:
-            if f"{NAME}-{speaker}" in evaluated:
+            if speaker in evaluated:
                 raise CorpusError(
                     f"{root}: dev.lst lists {speaker}, who is in eval too; speakers must not cross splits, so fetch "
                     "dev.lst again"
                 )
             if speaker not in speakers:
                 tally.add(ABSENT_SPEAKERS, speaker)
-        chosen = {speaker: folders for speaker, folders in rest.items() if speaker in listed}
-        train = list(utterances_of(chosen, layout.root, NAME, tally))
-    splits = {split: rows for split, rows in (("train", train), ("eval", evaluation)) if rows}
-    if not splits:
+        train = {speaker: folders for speaker, folders in speakers.items() if speaker in listed}
+        add_data(splits["train"], train, layout.root, NAME, tally)
+    manifests = {split: columns.manifest(layout.root) for split, columns in splits.items() if columns}
+    if not manifests:
         raise no_speakers(root, layout, "id00000 to id00999", HOW_TO_GET)
-    return layout, splits, lists
+    return layout, manifests, lists
 
 
 def _listed_for_training(root: Path, layout: Layout) -> dict[str, None]:
@@ -185,17 +190,38 @@ def _listed_for_training(root: Path, layout: Layout) -> dict[str, None]:
     return dict.fromkeys(lines_of(path))
 
 
-def _evaluation(layout: Layout, tally: Tally) -> list[Utterance]:
-    """What lies in ``eval/enroll`` and ``eval/test``, wherever the release and a converted copy have it."""
-    rows = []
+def _add_evaluation(columns: Columns, layout: Layout, tally: Tally) -> set[str]:
+    """Add what lies in ``eval/enroll`` and ``eval/test``, of the release or a converted copy; its speakers."""
+    evaluated: set[str] = set()
     for part in ("enroll", "test"):
         folders = [folder for folder in layout.seen if (folder.parent.name, folder.name) == ("eval", part)]
-        if not folders:
-            continue
+        found = []
         for _, name, path in recordings(folders, layout.root, tally, sessions=False):
-            speaker, _, rest = name.partition("-")
-            rows.append(speech_of(f"{part}/{name}.wav", f"{NAME}-{speaker}", path, rest))
-    return rows
+            if _EVALUATED.match(name):
+                found.append((name, path))
+            else:
+                tally.add(STRAY, path)
+        speakers = [name[: name.index("-")] for name, _ in found]
+        sessions = [session_of(name.partition("-")[2]) for name, _ in found]
+        columns.add(
+            [f"{part}/{name}.wav" for name, _ in found],
+            [path for _, path in found],
+            speaker=[f"{NAME}-{speaker}" for speaker in speakers],
+            session=sessions,
+            language=LANGUAGE,
+            channel=[genre_of(session) for session in sessions],
+        )
+        evaluated.update(speakers)
+    return evaluated
+
+
+def _keys(splits: Mapping[str, Manifest]) -> set[str]:
+    return set(splits["eval"].table["utterance"].to_pylist()) if "eval" in splits else set()
+
+
+def _is_data(manifest: Manifest) -> NDArray[np.bool_]:
+    """Which utterances are from ``data``, shape (utterances,)."""
+    return np.array([key.startswith("id") for key in manifest.table["utterance"].to_pylist()])
 
 
 def _lists(layout: Layout) -> _Lists:

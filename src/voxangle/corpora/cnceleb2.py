@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from voxangle.corpora.cnceleb import cnceleb_layout, is_cnceleb2, no_speakers, utterances_of
+from voxangle.corpora.cnceleb import add_data, cnceleb_layout, is_cnceleb2, no_speakers
+from voxangle.corpora.columns import Columns
 from voxangle.corpora.completeness import ABSENT_SPEAKERS, Completeness, Published, Tally, inspect
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.notes import notes_of
 from voxangle.corpora.tree import Layout, beside, lines_of
-from voxangle.data import Manifest, Utterance
+from voxangle.data import Manifest
 
 __all__ = ["HOW_TO_GET", "NAME", "PUBLISHED", "check", "read"]
 
@@ -50,9 +51,9 @@ def read(root: Path) -> Corpus:
         CorpusError: no speaker of CN-Celeb2 is there.
     """
     tally = Tally()
-    layout, rows = _found(Path(root).resolve(), tally)
-    notes = notes_of(NAME, {"train": rows}, PUBLISHED, tally)
-    return Corpus(NAME, {"train": Manifest.of(rows, layout.root)}, notes=notes)
+    _, train = _found(Path(root).resolve(), tally)
+    notes = notes_of(NAME, {"train": train}, PUBLISHED, tally)
+    return Corpus(NAME, {"train": train}, notes=notes)
 
 
 def check(root: Path, *, headers: bool = False) -> Completeness:
@@ -66,19 +67,20 @@ def check(root: Path, *, headers: bool = False) -> Completeness:
         CorpusError: no speaker of CN-Celeb2 is there.
     """
     tally = Tally()
-    layout, rows = _found(Path(root).resolve(), tally)
+    layout, train = _found(Path(root).resolve(), tally)
     layout.report_archives(tally)
-    return inspect(NAME, layout.root, {"train": rows}, PUBLISHED, tally, headers=headers)
+    return inspect(NAME, layout.root, {"train": train}, PUBLISHED, tally, headers=headers)
 
 
-def _found(root: Path, tally: Tally) -> tuple[Layout, list[Utterance]]:
+def _found(root: Path, tally: Tally) -> tuple[Layout, Manifest]:
     layout = cnceleb_layout(root)
     speakers = layout.of(is_cnceleb2)
-    rows = list(utterances_of(speakers, layout.root, NAME, tally))
-    if not rows:
+    columns = Columns()
+    add_data(columns, speakers, layout.root, NAME, tally)
+    if not columns:
         raise no_speakers(root, layout, "id10000 and up", HOW_TO_GET)
     if path := beside(layout, "spk.lst"):
         for speaker in lines_of(path):
             if speaker not in speakers:
                 tally.add(ABSENT_SPEAKERS, speaker)
-    return layout, rows
+    return layout, columns.manifest(layout.root)

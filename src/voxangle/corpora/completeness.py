@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from voxangle.audio import probe
-from voxangle.data import Utterance
+from voxangle.data import Manifest
 from voxangle.errors import AudioError
 
 __all__ = [
@@ -67,7 +67,10 @@ EMPTY = FaultKind("empty file(s) (0 bytes)", "unpack, convert or fetch them agai
 MISSING = FaultKind("utterance(s) of the corpus's own lists not on disk", "unpack the corpus again")
 NOT_UTF8 = FaultKind("file(s) whose name is not UTF-8", "rename them; they are left out")
 NO_RECORDINGS = FaultKind("speaker(s) without a recording", "unpack the corpus again")
-STRAY = FaultKind("recording(s) or folder(s) at the wrong depth", "move them to where the layout has them")
+STRAY = FaultKind(
+    "recording(s) or folder(s) at the wrong depth or with another name than the layout has",
+    "move or rename them",
+)
 TINY = FaultKind(f"file(s) under {_TINY_BYTES} bytes, too small for speech", "unpack or fetch them again")
 TWICE = FaultKind("utterance(s) found in two places", "remove one copy; the first by path is read")
 UNREADABLE = FaultKind("file(s) that cannot be read as audio", "unpack, convert or fetch them again")
@@ -87,6 +90,11 @@ class Fault:
     kind: FaultKind
     count: int
     examples: tuple[str, ...]
+
+    @property
+    def brief(self) -> str:
+        """The count and the first example, for where there is no room."""
+        return f"{self.count:,} {self.kind.what}, first {self.examples[0]}"
 
     def __str__(self) -> str:
         more = ", ..." if self.count > len(self.examples) else ""
@@ -147,6 +155,13 @@ class Part:
     hours: float | None
     published: Published | None
 
+    @classmethod
+    def of(
+        cls, name: str, manifest: Manifest, published: Published | None, hours: float | None = None
+    ) -> Part:
+        """What a manifest holds, against what was published."""
+        return cls(name, len(manifest.speakers()), len(manifest), hours, published)
+
     @property
     def whole(self) -> bool:
         """Whether all that was published is on disk."""
@@ -196,7 +211,7 @@ class Completeness:
 def inspect(
     corpus: str,
     root: Path,
-    parts: Mapping[str, Sequence[Utterance]],
+    parts: Mapping[str, Manifest],
     published: Mapping[str, Published],
     tally: Tally,
     *,
@@ -206,8 +221,8 @@ def inspect(
 
     Args:
         corpus: its name.
-        root: what the utterances' paths are relative to.
-        parts: the utterances found, by part.
+        root: where it was looked for.
+        parts: what was found, by part.
         published: what should be there, by part.
         tally: the faults that the reader met on its way; what is found here is added to it.
         headers: read every file's header as well, for hours and for files that are not audio; minutes for a
@@ -218,14 +233,19 @@ def inspect(
     """
     found = []
     for name in dict.fromkeys([*published, *parts]):
-        rows = parts.get(name, ())
-        sound = [row for row in rows if _weighed(root / row.path, tally)]
-        hours = _hours(root, sound, tally) if headers else None
-        found.append(Part(name, len({row.speaker for row in rows}), len(rows), hours, published.get(name)))
+        if name not in parts:
+            found.append(Part(name, 0, 0, None, published[name]))
+            continue
+        manifest = parts[name]
+        folder = os.path.join(manifest.root, "")  # noqa: PTH118 - a million times
+        files = dict.fromkeys(manifest.table["path"].to_pylist())
+        sound = [file for file in files if _weighed(folder + file, tally)]
+        hours = _hours(folder, sound, tally) if headers else None
+        found.append(Part.of(name, manifest, published.get(name), hours))
     return Completeness(corpus, root, tuple(found), tally.faults())
 
 
-def _weighed(path: Path, tally: Tally) -> bool:
+def _weighed(path: str, tally: Tally) -> bool:
     """Whether the file is large enough to be looked into."""
     try:
         size = os.stat(path).st_size  # noqa: PTH116 - a million times
@@ -233,20 +253,20 @@ def _weighed(path: Path, tally: Tally) -> bool:
         tally.add(UNREADABLE, f"{path} ({error.strerror})")
         return False
     if size < _TINY_BYTES:
-        tally.add(TINY if size else EMPTY, str(path))
+        tally.add(TINY if size else EMPTY, path)
     return size >= _TINY_BYTES
 
 
-def _hours(root: Path, rows: Iterable[Utterance], tally: Tally) -> float:
-    def seconds(row: Utterance) -> float | AudioError:
+def _hours(folder: str, files: Iterable[str], tally: Tally) -> float:
+    def seconds(file: str) -> float | AudioError:
         try:
-            return probe(root / row.path).seconds
+            return probe(folder + file).seconds
         except AudioError as error:
             return error
 
     total = 0.0
     with ThreadPoolExecutor() as pool:
-        for result in pool.map(seconds, rows):
+        for result in pool.map(seconds, files):
             if isinstance(result, AudioError):
                 tally.add(UNREADABLE, str(result))
             else:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from voxangle.corpora.completeness import Part, Published, Tally
-from voxangle.data import Utterance
+from voxangle.data import Manifest
 
 __all__ = ["notes_of"]
 
 
 def notes_of(
     corpus: str,
-    splits: Mapping[str, Sequence[Utterance]],
+    splits: Mapping[str, Manifest],
     published: Mapping[str, Published],
     tally: Tally,
     remarks: Iterable[str] = (),
@@ -22,10 +22,10 @@ def notes_of(
     A part that is not there at all is no lack: who evaluates needs no training part.
     """
     sentences = []
-    for split, rows in splits.items():
-        part = Part(split, len({row.speaker for row in rows}), len(rows), None, published.get(split))
+    for split, manifest in splits.items():
+        part = Part.of(split, manifest, published.get(split))
         if not part.whole:
             sentences.append(f"Not all there, {part}; `voxangle corpora check {corpus}` says more.")
-    sentences += [f"{fault}." for fault in tally.faults()]
+    sentences += [f"{fault.brief}." for fault in tally.faults()]
     sentences += remarks
     return f"{corpus}: {' '.join(sentences)}" if sentences else ""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from voxangle.corpora.columns import Columns
 from voxangle.corpora.completeness import ABSENT_SPEAKERS, Tally
 from voxangle.corpora.genders import gender_of
 from voxangle.corpora.tree import Layout, beside, layout_of, recordings, speaker_number
-from voxangle.data import Utterance
+from voxangle.data import Manifest
 from voxangle.errors import CorpusError
 
 __all__ = [
@@ -20,8 +20,8 @@ __all__ = [
     "SpeakerRow",
     "is_voxceleb1",
     "is_voxceleb2",
+    "manifests_of",
     "speaker_table",
-    "utterances_of",
     "voxceleb_layout",
 ]
 
@@ -107,14 +107,14 @@ def speaker_table(layout: Layout, name: str) -> dict[str, SpeakerRow]:
     }
 
 
-def utterances_of(
+def manifests_of(
     speakers: Mapping[str, Sequence[Path]],
     layout: Layout,
     corpus: str,
     split_of: Mapping[str, str],
     table: Mapping[str, SpeakerRow],
     tally: Tally,
-) -> dict[str, list[Utterance]]:
+) -> dict[str, Manifest]:
     """The utterances of some speakers by split, sorted.
 
     The key is ``idNNNNN/VIDEO/SEGMENT.wav``, as trial lists name it, whatever the format on disk: results on m4a
@@ -128,18 +128,19 @@ def utterances_of(
         table: their genders, where known.
         tally: is told what is left out, and why.
     """
-    splits: dict[str, list[Utterance]] = defaultdict(list)
+    splits = {"train": Columns(), "eval": Columns()}
     for speaker, folders in speakers.items():
-        name = f"{corpus}-{speaker}"
-        gender = table[speaker].gender if speaker in table else ""
-        rows = splits[split_of[speaker]]
-        for video, segment, path in recordings(folders, layout.root, tally, sessions=True):
-            key = f"{speaker}/{video}/{segment}.wav"
-            rows.append(Utterance(key, name, path, session=video, gender=gender))
-    if table:
-        parts = {table[speaker].part for speaker in speakers if speaker in table}
-        for speaker, row in table.items():
-            # A part that is not here at all was not unpacked on purpose.
-            if row.part in parts and speaker not in speakers:
-                tally.add(ABSENT_SPEAKERS, speaker)
-    return {split: splits[split] for split in ("train", "eval") if splits[split]}
+        found = recordings(folders, layout.root, tally, sessions=True)
+        splits[split_of[speaker]].add(
+            [f"{speaker}/{video}/{segment}.wav" for video, segment, _ in found],
+            [path for _, _, path in found],
+            speaker=f"{corpus}-{speaker}",
+            session=[video for video, _, _ in found],
+            gender=table[speaker].gender if speaker in table else "",
+        )
+    parts = {table[speaker].part for speaker in speakers if speaker in table}
+    for speaker, row in table.items():
+        # A part that is not here at all was not unpacked on purpose.
+        if row.part in parts and speaker not in speakers:
+            tally.add(ABSENT_SPEAKERS, speaker)
+    return {split: columns.manifest(layout.root) for split, columns in splits.items() if columns}

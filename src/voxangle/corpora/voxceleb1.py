@@ -26,7 +26,7 @@ speakers of ``train``: a model scored on them must not have been trained on VoxC
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,11 +45,11 @@ from voxangle.corpora.voxceleb import (
     ADDRESS,
     META,
     is_voxceleb1,
+    manifests_of,
     speaker_table,
-    utterances_of,
     voxceleb_layout,
 )
-from voxangle.data import Manifest, Trials, Utterance
+from voxangle.data import Manifest, Trials
 from voxangle.errors import CorpusError
 
 __all__ = ["HOW_TO_GET", "NAME", "PUBLISHED", "TRIAL_LISTS", "TrialList", "check", "read"]
@@ -122,7 +122,7 @@ def read(root: Path) -> Corpus:
     trials, remarks = _usable(_official_lists(layout), _keys(splits), tally)
     return Corpus(
         NAME,
-        {split: Manifest.of(rows, layout.root) for split, rows in splits.items()},
+        splits,
         trials,
         notes_of(NAME, splits, PUBLISHED, tally, remarks),
     )
@@ -156,14 +156,14 @@ def check(root: Path, *, headers: bool = False) -> Completeness:
     return inspect(NAME, layout.root, splits, PUBLISHED, tally, headers=headers)
 
 
-def _found(root: Path, tally: Tally) -> tuple[Layout, dict[str, list[Utterance]]]:
+def _found(root: Path, tally: Tally) -> tuple[Layout, dict[str, Manifest]]:
     layout = voxceleb_layout(root, HOW_TO_GET)
     speakers = layout.of(is_voxceleb1)
     split_of = {
         speaker: "eval" if _FIRST_OF_TEST <= speaker_number(speaker) <= _LAST_OF_TEST else "train"
         for speaker in speakers
     }
-    splits = utterances_of(speakers, layout, NAME, split_of, speaker_table(layout, "vox1_meta.csv"), tally)
+    splits = manifests_of(speakers, layout, NAME, split_of, speaker_table(layout, "vox1_meta.csv"), tally)
     if not splits:
         raise CorpusError(
             f"{root}: expected recordings of id10001 to id11251, found {layout.contents()}.\n{HOW_TO_GET}"
@@ -171,8 +171,8 @@ def _found(root: Path, tally: Tally) -> tuple[Layout, dict[str, list[Utterance]]
     return layout, splits
 
 
-def _keys(splits: Mapping[str, Sequence[Utterance]]) -> set[str]:
-    return {row.utterance for rows in splits.values() for row in rows}
+def _keys(splits: Mapping[str, Manifest]) -> set[str]:
+    return {key for manifest in splits.values() for key in manifest.table["utterance"].to_pylist()}
 
 
 def _official_lists(layout: Layout) -> dict[TrialList, Trials]:

@@ -26,11 +26,11 @@ from voxangle.corpora.voxceleb import (
     META,
     SpeakerRow,
     is_voxceleb2,
+    manifests_of,
     speaker_table,
-    utterances_of,
     voxceleb_layout,
 )
-from voxangle.data import Manifest, Utterance
+from voxangle.data import Manifest
 from voxangle.errors import CorpusError
 
 __all__ = ["HOW_TO_GET", "NAME", "PUBLISHED", "check", "read"]
@@ -70,10 +70,10 @@ def read(root: Path) -> Corpus:
         CorpusError: no speaker of VoxCeleb2 is there.
     """
     tally = Tally()
-    layout, splits, remarks = _found(Path(root).resolve(), tally)
+    _, splits, remarks = _found(Path(root).resolve(), tally)
     return Corpus(
         NAME,
-        {split: Manifest.of(rows, layout.root) for split, rows in splits.items()},
+        splits,
         notes=notes_of(NAME, splits, PUBLISHED, tally, remarks),
     )
 
@@ -94,7 +94,7 @@ def check(root: Path, *, headers: bool = False) -> Completeness:
     return inspect(NAME, layout.root, splits, PUBLISHED, tally, headers=headers)
 
 
-def _found(root: Path, tally: Tally) -> tuple[Layout, dict[str, list[Utterance]], list[str]]:
+def _found(root: Path, tally: Tally) -> tuple[Layout, dict[str, Manifest], list[str]]:
     layout = voxceleb_layout(root, HOW_TO_GET)
     speakers = layout.of(is_voxceleb2)
     table = speaker_table(layout, "vox2_meta.csv")
@@ -102,7 +102,7 @@ def _found(root: Path, tally: Tally) -> tuple[Layout, dict[str, list[Utterance]]
         speaker: "eval" if _is_test(speaker, folders, root, table) else "train"
         for speaker, folders in speakers.items()
     }
-    splits = utterances_of(speakers, layout, NAME, split_of, table, tally)
+    splits = manifests_of(speakers, layout, NAME, split_of, table, tally)
     if not splits:
         raise CorpusError(
             f"{root}: expected recordings of id00012 to id09272, found {layout.contents()}.\n{HOW_TO_GET}"
