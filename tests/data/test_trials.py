@@ -285,6 +285,12 @@ def test_a_bad_file_of_models_is_named(text, wrong, tmp_path):
         read_models(tmp_path / "models")
 
 
+def test_a_missing_file_of_models_is_called_so(tmp_path):
+    (tmp_path / "list.txt").write_text("1 a b\n")
+    with pytest.raises(TrialError, match=r"none\.map: no such list of models"):
+        Trials.read(tmp_path / "list.txt", models=tmp_path / "none.map")
+
+
 def test_utterances_may_be_renamed_but_not_into_one():
     trials = Trials.of("list", MODEL_PAIRS, models=MODELS).renamed("eval/{}".format)
     assert triples(trials)[0] == (True, "ann", "eval/a3")

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -254,13 +255,18 @@ def test_a_model_of_two_speakers_is_refused_by_name() -> None:
 
 
 def test_enrolment_rules_are_not_mixed_silently() -> None:
-    concatenated = Protocol(enrolment="concatenated")
-    assert (
-        evaluate(voices(1.0), all_trials(), protocol=concatenated, replicates=5).protocol.enrolment
-        == "concatenated"
-    )
-    with pytest.raises(TrialError, match=r"all: the protocol averages .* but the list has no models"):
-        evaluate(voices(1.0), all_trials(), protocol=Protocol(enrolment="average"), replicates=5)
+    joined = replace(all_trials(), concatenated=True)
+    assert evaluate(voices(1.0), joined, replicates=5).protocol.enrolment == "concatenated"
+    models, pairs = models_and_pairs()
+    for trials, asked in [
+        (all_trials(), "average"),
+        (joined, "one utterance"),
+        (Trials.of("all", pairs, models=models), "concatenated"),
+    ]:
+        with pytest.raises(
+            TrialError, match=f"all: the protocol asks for the enrolment '{asked}', but that of"
+        ):
+            evaluate(voices(1.0), trials, protocol=Protocol(enrolment=asked), replicates=5)
 
 
 def test_conditions_have_the_figures_of_their_trials() -> None:

@@ -21,7 +21,7 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 _COLUMNS = ("gender", "language", "session", "channel")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Conditions(Mapping[str, Mask]):
     """Masks of trials by the name of a condition.
 

@@ -69,7 +69,7 @@ def read_trial_lines(path: Path) -> TrialLines:
     columns = [np.empty((3, 0), np.int32)]
     places = [np.empty(0, np.int32)]
     broken: tuple[int, str] | None = None
-    for first_line, text in _blocks(path):
+    for first_line, text in _blocks(path, "trial list"):
         regular = _regular(text, words)
         if regular is not None:
             columns.append(regular)
@@ -108,7 +108,7 @@ def read_models(path: str | Path) -> dict[str, tuple[str, ...]]:
     """
     path = Path(path)
     models: dict[str, tuple[str, ...]] = {}
-    for first_line, text in _blocks(path):
+    for first_line, text in _blocks(path, "list of models"):
         for number, line in _lines(path, first_line, text):
             if not line.strip():
                 continue
@@ -125,15 +125,15 @@ def read_models(path: str | Path) -> dict[str, tuple[str, ...]]:
     return models
 
 
-def _blocks(path: Path) -> Iterator[tuple[int, bytes]]:
+def _blocks(path: Path, what: str) -> Iterator[tuple[int, bytes]]:
     """The file in pieces of whole lines, each with the number of its first line."""
     try:
         with path.open("rb") as file:
             yield from _whole_lines(file)
     except FileNotFoundError as error:
-        raise TrialError(f"{path}: no such trial list") from error
+        raise TrialError(f"{path}: no such {what}") from error
     except OSError as error:
-        raise TrialError(f"{path}: cannot be read as a trial list ({error})") from error
+        raise TrialError(f"{path}: cannot be read as a {what} ({error})") from error
 
 
 def _whole_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:

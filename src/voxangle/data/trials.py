@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +37,8 @@ class Trials:
         models: by name, int64 indices into ``utterances``, at least one each; empty where every enrolment is one
             utterance. A model's embedding is the mean of its utterances' embeddings, before these are brought to
             unit length (CN-Celeb's rule ``average``).
+        concatenated: whether each enrolment is one recording that the corpus joined from several (CN-Celeb's rule
+            ``concatenated``).
     """
 
     name: str
@@ -45,6 +47,14 @@ class Trials:
     test: Indices
     target: np.ndarray[Any, np.dtype[np.bool_]]
     models: Mapping[str, Indices] = field(default_factory=dict)
+    concatenated: bool = False
+
+    @property
+    def enrolment(self) -> Literal["one utterance", "average", "concatenated"]:
+        """The rule of enrolment; results under different ones do not compare."""
+        if self.models:
+            return "average"
+        return "concatenated" if self.concatenated else "one utterance"
 
     @property
     def keys(self) -> tuple[str, ...]:

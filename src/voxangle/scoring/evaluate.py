@@ -71,7 +71,7 @@ def evaluate(
     Raises:
         TrialError: an utterance has no embedding, no speaker, or one that cannot be scored; the list has
             one class only; a label contradicts the speakers; a model has utterances of two speakers; the
-            protocol asks for averages that the list does not define.
+            protocol asks for another enrolment than the list has.
     """
     protocol = _with_enrolment(protocol or Protocol(), trials)
     _require_both_classes(trials)
@@ -177,14 +177,12 @@ def trials_sha256(trials: Trials) -> str:
 
 def _with_enrolment(protocol: Protocol, trials: Trials) -> Protocol:
     """The protocol with the enrolment rule that the list has."""
-    if trials.models:
-        return protocol.model_copy(update={"enrolment": "average"})
-    if protocol.enrolment == "average":
+    if "enrolment" in protocol.model_fields_set and protocol.enrolment != trials.enrolment:
         raise TrialError(
-            f"{trials.name}: the protocol averages the utterances of a model, but the list has no models; read it "
-            "with models="
+            f"{trials.name}: the protocol asks for the enrolment '{protocol.enrolment}', but that of the list is "
+            f"'{trials.enrolment}'; read the list with its models, or change the protocol"
         )
-    return protocol
+    return protocol.model_copy(update={"enrolment": trials.enrolment})
 
 
 def _unknown(conditions: Conditions) -> list[str]:

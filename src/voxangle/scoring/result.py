@@ -36,9 +36,9 @@ class Protocol(Config):
     Attributes:
         scoring: the rule that turns two embeddings into a score.
         crop: what of an utterance is embedded.
-        enrolment: what is compared with a test utterance: ``one utterance``; the ``average`` of the embeddings of
-            a model's utterances, before these are brought to unit length (what the list has, says which of the
-            two); or one recording that the corpus ``concatenated`` from several.
+        enrolment: what is compared with a test utterance, as the list has it: ``one utterance``; the ``average`` of
+            the embeddings of a model's utterances, before these are brought to unit length; or one recording that
+            the corpus ``concatenated`` from several.
         mean_subtraction: whose mean embedding is taken away before scoring.
         normalisation: of the scores.
         p_targets: prior of a target trial, one for each minDCF.

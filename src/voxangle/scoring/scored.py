@@ -91,7 +91,7 @@ class ScoredTrials:
             name=name,
             targets=targets,
             nontargets=part.target.size - targets,
-            speakers=np.unique(np.concatenate([part.enrol_speaker, part.test_speaker])).size,
+            speakers=np.count_nonzero(np.bincount(np.concatenate([part.enrol_speaker, part.test_speaker]))),
             whole=whole,
             eer=eer,
             min_dcf=min_dcf,
