@@ -36,6 +36,7 @@ from voxangle.objectives.jacobian_descent import cagrad, imtl_g, pcgrad, upgrad
 from voxangle.objectives.margins import additive_angular_margin
 from voxangle.objectives.nt_xent import nt_xent_am_loss
 from voxangle.objectives.objective import KINDS, Objective, ObjectiveConfig
+from voxangle.objectives.sharded import class_shard, sharded_aam_softmax_loss, sharded_own_class_posterior
 from voxangle.objectives.sphereface2 import sphereface2_initial_bias, sphereface2_loss
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "backward_balanced",
     "cagrad",
     "class_aware_attention",
+    "class_shard",
     "cosine_to_prototypes",
     "equal",
     "fixed",
@@ -81,6 +83,8 @@ __all__ = [
     "nt_xent_am_loss",
     "own_class_posterior",
     "pcgrad",
+    "sharded_aam_softmax_loss",
+    "sharded_own_class_posterior",
     "softmax_loss",
     "sphereface2_initial_bias",
     "sphereface2_loss",

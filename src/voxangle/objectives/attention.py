@@ -17,7 +17,7 @@ from voxangle.objectives.checks import (
 from voxangle.objectives.classification import cosine_to_prototypes
 from voxangle.objectives.precision import full_precision
 
-__all__ = ["AttentionNormaliser", "class_aware_attention", "own_class_posterior"]
+__all__ = ["AttentionNormaliser", "class_aware_attention", "normalise_posterior", "own_class_posterior"]
 
 AttentionNormaliser = Literal["max", "mean", None]
 
@@ -72,13 +72,16 @@ def own_class_posterior(
     with full_precision(embeddings), torch.set_grad_enabled(torch.is_grad_enabled() and not detach):
         posterior = cosine_to_prototypes(embeddings, prototypes, scale=scale).softmax(dim=1)
         belongs = posterior.gather(1, labels.long()[:, None]).squeeze(1)
-        # Weights enter logarithms: none may be 0. The normalisers divide by at most 1, so none becomes 0 again.
-        belongs = belongs.clamp(min=torch.finfo(belongs.dtype).tiny)
-        if normalise == "max":
-            belongs = belongs / belongs.max()
-        elif normalise == "mean":
-            belongs = belongs / belongs.mean()
-        return belongs
+        return normalise_posterior(belongs, normalise)
+
+
+def normalise_posterior(posterior: Tensor, normalise: AttentionNormaliser) -> Tensor:
+    """The posterior (N,) over its maximum or mean over the batch, or as it is (None); nowhere 0."""
+    # Weights enter logarithms: none may be 0. The normalisers divide by at most 1, so none becomes 0 again.
+    posterior = posterior.clamp(min=torch.finfo(posterior.dtype).tiny)
+    if normalise == "max":
+        return posterior / posterior.max()
+    return posterior / posterior.mean() if normalise == "mean" else posterior
 
 
 def class_aware_attention(

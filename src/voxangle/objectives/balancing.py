@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, distributed
 
 from voxangle.objectives.balancers import Balancer, Normaliser, gramian, mgda
+from voxangle.objectives.gathering import count_ranks
 
 __all__ = ["AtParameters", "Balance", "at_parameters", "backward_balanced", "mgda_parameters"]
 
@@ -138,7 +139,7 @@ def backward_balanced(
         values = _mean_over_ranks(values)
     if across_ranks and not isinstance(balancer, AtParameters):
         # The gradient of the ranks' mean loss, at the embeddings of all, is each rank's over the number of ranks.
-        products = _mean_over_ranks(products) / _ranks()
+        products = _mean_over_ranks(products) / count_ranks()
 
     asked = balancer(values, products) if len(losses) > 1 else torch.ones_like(values)
     if asked.shape != values.shape:
@@ -202,14 +203,10 @@ def _at(parameters: Sequence[Tensor], loss: Tensor) -> Tensor:
     return torch.cat([part.flatten() for part in parts])
 
 
-def _ranks() -> int:
-    return distributed.get_world_size() if distributed.is_initialized() else 1
-
-
 def _mean_over_ranks(tensor: Tensor) -> Tensor:
     if distributed.is_initialized():
         distributed.all_reduce(tensor)
-    return tensor / _ranks()
+    return tensor / count_ranks()
 
 
 def _cosine(products: Sequence[Sequence[float]], norms: Sequence[float]) -> float:

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.distributed import ProcessGroup, ReduceOp
 from torch.nn import functional
 
-from voxangle.objectives.attention import AttentionNormaliser
+from voxangle.objectives.attention import AttentionNormaliser, normalise_posterior
 from voxangle.objectives.checks import (
     demand_choice,
     demand_embeddings,
@@ -179,13 +179,8 @@ def sharded_own_class_posterior(
     """
     demand_choice(normalise, "normalise", AttentionNormaliser)
     with torch.set_grad_enabled(torch.is_grad_enabled() and not detach):
-        belongs = _own_class_log_posterior(embeddings, labels, prototypes, scale=scale, group=group).exp()
-        belongs = belongs.clamp(min=torch.finfo(belongs.dtype).tiny)
-        if normalise == "max":
-            belongs = belongs / belongs.max()
-        elif normalise == "mean":
-            belongs = belongs / belongs.mean()
-        return belongs
+        belongs = _own_class_log_posterior(embeddings, labels, prototypes, scale=scale, group=group)
+        return normalise_posterior(belongs.exp(), normalise)
 
 
 def _own_class_log_posterior(
@@ -202,7 +197,7 @@ def _own_class_log_posterior(
     """The logarithm of each sample's posterior of its own class, (N,), the same on every rank."""
     demand_embeddings(embeddings)
     demand_labels(labels, len(embeddings))
-    demand_prototypes(prototypes, embeddings, subcentres=True)
+    demand_prototypes(prototypes, embeddings)
     demand_positive(scale, "scale")
     first, classes = _place(labels, prototypes, group)
     demand_labels(labels, len(labels), classes=classes)
