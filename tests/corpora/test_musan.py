@@ -43,16 +43,28 @@ def test_each_kind_is_a_split_with_one_label(root: Path) -> None:
     }
     (row,) = corpus.splits["music"]
     assert (row.utterance, row.speaker, row.channel) == ("music/fma/music-fma-0000.wav", "musan/music", "fma")
-    assert row.seconds == 0.5
     for kind, manifest in corpus.splits.items():
         assert manifest.speakers() == [f"musan/{kind}"], "nothing to tell speakers apart by"
 
 
 def test_what_is_missing_is_counted_and_a_recipe_s_entry_is_told(root: Path) -> None:
     notes = musan.read(root).notes
-    assert "noise has 2 of 930 files" in notes
+    assert "noise: 1 speakers, 2 utterances; published: 1 / 930" in notes
     assert f"augment.musan to {root}" in notes
-    assert sum(musan.PUBLISHED.values()) == 2016
+    assert sum(kind.utterances for kind in musan.PUBLISHED.values()) == 2016
+
+
+def test_check_misses_the_rest_and_the_broken(root: Path) -> None:
+    (root / "music/fma/music-fma-0001.wav").touch()
+    found = musan.check(root, headers=True)
+    assert not found.whole
+    assert [(part.name, part.utterances) for part in found.parts] == [
+        ("speech", 2),
+        ("music", 2),
+        ("noise", 2),
+    ]
+    assert found.parts[2].hours == pytest.approx(2 * 0.5 / 3600)
+    assert "1 empty file(s) (0 bytes)" in str(found)
 
 
 def test_the_folder_that_is_named_is_the_one_that_augmentation_reads(root: Path) -> None:
@@ -66,7 +78,7 @@ def test_a_part_alone_is_read(root: Path, tmp_path: Path) -> None:
     (tmp_path / "half" / "noise").symlink_to(root / "noise")
     corpus = musan.read(tmp_path / "half")
     assert list(corpus.splits) == ["noise"]
-    assert "speech has 0 of 426 files" in corpus.notes
+    assert not musan.check(tmp_path / "half").whole
 
 
 def test_broken_sounds_are_named_when_preparing(root: Path) -> None:

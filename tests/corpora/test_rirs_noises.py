@@ -44,8 +44,19 @@ def test_rooms_are_told_from_noises(root: Path) -> None:
     }
     assert all(len(manifest.speakers()) == 1 for manifest in corpus.splits.values())
     assert f"augment.rirs to {root}" in corpus.notes
-    assert "simulated-rirs has 2 of 60,000 files" in corpus.notes
-    assert sum(rirs_noises.PUBLISHED.values()) == 61_260
+    assert "simulated-rirs: 1 speakers, 2 utterances; published: 1 / 60,000" in corpus.notes
+    assert sum(kind.utterances for kind in rirs_noises.PUBLISHED.values()) == 61_260
+
+
+def test_check_counts_each_kind(root: Path) -> None:
+    found = rirs_noises.check(root)
+    assert not found.whole
+    assert {part.name: part.utterances for part in found.parts} == {
+        "simulated-rirs": 2,
+        "real-rirs": 2,
+        "isotropic-noises": 1,
+        "pointsource-noises": 1,
+    }
 
 
 def test_rooms_of_one_name_in_two_sizes_are_two(root: Path) -> None:

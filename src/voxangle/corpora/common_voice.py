@@ -3,10 +3,6 @@
 R. Ardila et al., "Common Voice: A Massively-Multilingual Speech Corpus", LREC 2020. Licence: CC0 1.0; whoever
 downloads it agrees not to try to find out who a speaker is, and not to hand the recordings on.
 
-To get it: choose a language at https://commonvoice.mozilla.org/datasets (which leads to
-https://mozilladatacollective.com), accept the terms, and unpack the archive. Languages unpacked into one folder are
-read as one corpus.
-
 Layout: ``cv-corpus-VERSION-DATE/LANGUAGE/{clips/*.mp3, validated.tsv, clip_durations.tsv, ...}``.
 
 One split, ``all``: the clips of ``validated.tsv``, which two listeners or more found right. The official train, dev and
@@ -18,21 +14,33 @@ and who comes back without logging in gets another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.genders import gender_of
-from voxangle.data import Manifest, Utterance
+from voxangle.data import Manifest
+from voxangle.data.manifest import SCHEMA
 from voxangle.errors import CorpusError, nearest
 
-__all__ = ["NAME", "read"]
+__all__ = ["HOW_TO_GET", "NAME", "read"]
 
 NAME = "common-voice"
 
+HOW_TO_GET = """\
+Choose a language and a release at https://commonvoice.mozilla.org/datasets (which leads to
+https://mozilladatacollective.com), accept the terms, and unpack the archive:
+
+  tar -xf cv-corpus-VERSION-DATE-LANGUAGE.tar.gz    # into cv-corpus-VERSION-DATE/LANGUAGE/
+
+Archives of one release unpacked in one folder are read as one corpus."""
+
 _TABLE = "validated.tsv"
-_HASH_DIGITS = 32
+_DIGITS = 32
 _NOTES = (
     "common-voice: a speaker is a client_id, which is an account or a browser and not exactly a person; some labels "
     "are wrong."
@@ -53,18 +61,15 @@ def read(root: Path) -> Corpus:
     """
     root = Path(root).resolve()
     folders = _languages(root)
-    rows: list[Utterance] = []
     notes = [_NOTES]
-    for folder in folders:
-        broken: list[int] = []
-        rows += _clips(folder, root, broken)
-        if broken:
-            notes.append(
-                f"Passed over: {len(broken):,} broken line(s) of {folder.name}/{_TABLE}, the first is line {broken[0]}."
-            )
-    if not rows:
+    table = pa.concat_tables([_clips(folder, root, notes) for folder in folders])
+    if not table.num_rows:
         raise CorpusError(f"{folders[0] / _TABLE}: has no clips; unpack the archive again")
-    return Corpus(NAME, {"all": Manifest.of(rows, root)}, notes=" ".join(notes))
+    counts = pc.value_counts(table["utterance"])
+    if len(counts) < table.num_rows:
+        twice = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"]
+        raise CorpusError(f"{root}: the clip '{twice}' is there more than once; name one release's folder")
+    return Corpus(NAME, {"all": Manifest(table, root)}, notes=" ".join(notes))
 
 
 def _languages(root: Path) -> list[Path]:
@@ -91,50 +96,103 @@ def _languages(root: Path) -> list[Path]:
     return folders
 
 
-def _clips(folder: Path, root: Path, broken: list[int]) -> Iterator[Utterance]:
-    """The clips of one language; the numbers of broken lines go into ``broken``."""
-    seconds = _durations(folder / "clip_durations.tsv")
-    clips = (folder / "clips").relative_to(root).as_posix()
-    for row in _rows(folder / _TABLE, ("client_id", "path"), broken):
-        # The first releases leave the suffix out.
-        name = row["path"] if row["path"].endswith(".mp3") else f"{row['path']}.mp3"
-        yield Utterance(
-            utterance=name.removesuffix(".mp3"),
-            speaker=f"cv-{row['client_id'][:_HASH_DIGITS]}",
-            path=f"{clips}/{name}",
-            seconds=seconds.get(name, 0.0),
-            language=row.get("locale") or folder.name,
-            gender=gender_of(row.get("gender", "")),
+def _clips(folder: Path, root: Path, notes: list[str]) -> pa.Table:
+    """The clips of one language, as columns of a manifest."""
+    broken: list[str] = []
+    rows = _rows(folder / _TABLE, ("client_id", "path"), ("gender", "locale"), broken)
+    told = pc.and_(pc.not_equal(rows["client_id"], ""), pc.not_equal(rows["path"], ""))
+    broken += [str(path) for path in rows.filter(pc.invert(told))["path"]]
+    if broken:
+        notes.append(
+            f"Passed over: {len(broken):,} broken line(s) of {folder.name}/{_TABLE} (the first: '{broken[0][:60]}')."
         )
+    rows = rows.filter(told)
+    # The first releases leave the suffix out.
+    keys = pc.replace_substring_regex(rows["path"], r"\.mp3$", "")
+    names = pc.binary_join_element_wise(keys, "mp3", ".")
+    clips = (folder / "clips").relative_to(root).as_posix()
+    empty = pa.repeat("", rows.num_rows)
+    columns = {
+        "utterance": keys,
+        "speaker": pc.binary_join_element_wise(
+            "cv", pc.utf8_slice_codeunits(rows["client_id"], 0, _DIGITS), "-"
+        ),
+        "session": empty,
+        "language": pc.if_else(pc.equal(rows["locale"], ""), folder.name, rows["locale"]),
+        "gender": _mapped(rows["gender"], gender_of),
+        "channel": empty,
+        "path": pc.binary_join_element_wise(clips, names, "/"),
+        "start": pa.repeat(0.0, rows.num_rows),
+        "seconds": _seconds(folder / "clip_durations.tsv", names),
+    }
+    return pa.table(columns, schema=SCHEMA)
 
 
-def _durations(path: Path) -> Mapping[str, float]:
+def _seconds(path: Path, names: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """The duration of each clip; 0 where there is none, or where it is no number."""
     if not path.is_file():
-        return {}
-    # clip, duration[ms]; the first column has had several names.
-    broken: list[int] = []
-    durations = {}
-    for row in _rows(path, ("duration[ms]",), broken):
-        # What is no number is left to preparing, which measures.
-        with suppress(ValueError):
-            durations[next(iter(row.values()))] = float(row["duration[ms]"]) / 1000
-    return durations
+        return pa.repeat(0.0, len(names))
+    # Two columns, of which the first has had several names.
+    durations = _rows(path, ("duration[ms]",), (), [], all_columns=True)
+    seconds = _mapped(durations["duration[ms]"], _milliseconds, pa.float64())
+    where = pc.index_in(names, pc.unique(durations.column(0)))
+    if len(pc.unique(durations.column(0))) < durations.num_rows:
+        raise CorpusError(f"{path}: a clip is there more than once; unpack the archive again")
+    return pc.fill_null(seconds.take(where), 0.0)
 
 
-def _rows(path: Path, required: tuple[str, ...], broken: list[int]) -> Iterator[dict[str, str]]:
-    """Rows of a table as Common Voice writes it: a tab means a new value and a quotation mark nothing."""
+def _milliseconds(text: str) -> float:
     try:
-        with path.open(encoding="utf-8-sig", newline="\n") as file:
+        return max(0.0, float(text) / 1000)
+    except ValueError:
+        return 0.0
+
+
+def _mapped(
+    column: pa.ChunkedArray, of: Callable[[str], object], kind: pa.DataType | None = None
+) -> pa.Array:
+    """A function of each value, called once for each different one."""
+    encoded = column.combine_chunks().dictionary_encode()
+    values = pa.array([of(value) for value in encoded.dictionary.to_pylist()], kind or pa.string())
+    return values.take(encoded.indices)
+
+
+def _rows(
+    path: Path,
+    required: Sequence[str],
+    wanted: Sequence[str],
+    broken: list[str],
+    *,
+    all_columns: bool = False,
+) -> pa.Table:
+    """Columns of a table as Common Voice writes it: a tab means a new value, and a quotation mark nothing.
+
+    A wanted column that is not there is empty; lines with another number of values than there are columns go to
+    ``broken``.
+    """
+
+    def pass_over(row: pa_csv.InvalidRow) -> str:
+        broken.append(row.text)
+        return "skip"
+
+    try:
+        with path.open(encoding="utf-8-sig") as file:
             columns = file.readline().rstrip("\r\n").split("\t")
-            for name in required:
-                if name not in columns:
-                    raise CorpusError(f"{path}, line 1: has no column '{name}'{nearest(name, columns)}")
-            needed = [columns.index(name) for name in required]
-            for number, line in enumerate(file, start=2):
-                values = line.rstrip("\r\n").split("\t")
-                if len(values) != len(columns) or not all(values[i] for i in needed):
-                    broken.append(number)
-                    continue
-                yield dict(zip(columns, values, strict=True))
-    except (OSError, UnicodeDecodeError) as error:
+        for name in required:
+            if name not in columns:
+                raise CorpusError(f"{path}, line 1: has no column '{name}'{nearest(name, columns)}")
+        table = pa_csv.read_csv(
+            path,
+            pa_csv.ReadOptions(column_names=columns, skip_rows=1, use_threads=False),
+            pa_csv.ParseOptions(delimiter="\t", quote_char=False, invalid_row_handler=pass_over),
+            pa_csv.ConvertOptions(
+                column_types=dict.fromkeys([*columns, *wanted], pa.string()),
+                include_columns=columns if all_columns else [*required, *wanted],
+                include_missing_columns=True,
+            ),
+        )
+    except (OSError, UnicodeDecodeError, pa.ArrowInvalid) as error:
         raise CorpusError(f"{path}: cannot be read as a table ({error}); unpack the archive again") from error
+    for name in wanted:
+        table = table.set_column(table.column_names.index(name), name, pc.fill_null(table[name], ""))
+    return table

@@ -17,21 +17,26 @@ often share the microphone.
 from __future__ import annotations
 
 import itertools
+import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable
 from pathlib import Path
 
+import pyarrow as pa
+
 from voxangle.audio import AUDIO_SUFFIXES
+from voxangle.corpora.columns import Columns
+from voxangle.corpora.completeness import Completeness, Published, Tally, inspect
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.download import OnProgress, extract_tar
 from voxangle.corpora.draw import draw
-from voxangle.corpora.durations import durations
 from voxangle.corpora.genders import gender_of
+from voxangle.corpora.notes import notes_of
 from voxangle.corpora.openslr import fetch_archive
 from voxangle.data import Manifest, Trials, Utterance
 from voxangle.errors import CorpusError
 
-__all__ = ["MD5", "NAME", "PUBLISHED", "SUBSETS", "get", "read", "subset_utterances", "trial_lists"]
+__all__ = ["MD5", "NAME", "PUBLISHED", "SUBSETS", "check", "get", "read", "subset_manifest", "trial_lists"]
 
 NAME = "librispeech"
 SUBSETS = {
@@ -48,24 +53,21 @@ MD5 = {
     "train-clean-360": "c0e676e450a7ff2f54aeade5171606fa",
     "train-other-500": "d1a0fd59409feb2c614ce4d30c387708",
 }
+_SOURCE = "the paper's table 1; utterances counted in the archives"
 PUBLISHED = {
-    "dev-clean": (40, 2_703),
-    "dev-other": (33, 2_864),
-    "test-clean": (40, 2_620),
-    "test-other": (33, 2_939),
-    "train-clean-100": (251, 28_539),
-    "train-clean-360": (921, 104_014),
-    "train-other-500": (1_166, 148_688),
+    "dev-clean": Published(40, 2_703, 5.4, _SOURCE),
+    "dev-other": Published(33, 2_864, 5.3, _SOURCE),
+    "test-clean": Published(40, 2_620, 5.4, _SOURCE),
+    "test-other": Published(33, 2_939, 5.1, _SOURCE),
+    "train-clean-100": Published(251, 28_539, 100.6, _SOURCE),
+    "train-clean-360": Published(921, 104_014, 363.6, _SOURCE),
+    "train-other-500": Published(1_166, 148_688, 496.7, _SOURCE),
 }
-"""Speakers and utterances of each subset."""
 
 _UTTERANCES_A_SPEAKER = 12
 _TARGETS_A_SPEAKER = 100
 _NONTARGETS_A_PAIR = 10
-_NOTES = (
-    "LibriSpeech: clean read speech; a speaker's chapters often share the microphone, so error rates are "
-    "optimistic."
-)
+_LIMITS = "Clean read speech; a speaker's chapters often share the microphone, so error rates are optimistic."
 
 
 def get(
@@ -100,7 +102,7 @@ def get(
 
 
 def read(root: Path) -> Corpus:
-    """Read the subsets that are there; needs no network.
+    """Read the subsets that are there; needs no network. Durations are left to preparing.
 
     Args:
         root: what ``get`` made, a ``LibriSpeech`` folder or the one above it, or one subset's folder.
@@ -109,54 +111,76 @@ def read(root: Path) -> Corpus:
         CorpusError: no subset is there, or one is empty.
     """
     root = Path(root).resolve()
-    folders = _subset_folders(root)
-    splits: dict[str, Manifest] = {}
-    notes = [_NOTES]
-    for split, subsets in SUBSETS.items():
-        rows: list[Utterance] = []
-        for subset in subsets:
-            if subset in folders:
-                found = subset_utterances(folders[subset], root)
-                notes += _missing(subset, found)
-                rows += found
-        if rows:
-            splits[split] = Manifest.of(rows, root)
+    found = _found(root)
+    splits = {
+        split: Manifest(pa.concat_tables(manifest.table for manifest in there), root)
+        for split, subsets in SUBSETS.items()
+        if (there := [found[subset] for subset in subsets if subset in found])
+    }
     trials = {}
     if "eval" in splits:
         trials = trial_lists(splits["eval"], seed=NAME, utterances=_UTTERANCES_A_SPEAKER)
-    return Corpus(NAME, splits, trials, " ".join(notes))
+    return Corpus(NAME, splits, trials, notes_of(NAME, found, PUBLISHED, Tally(), [_LIMITS]))
 
 
-def subset_utterances(folder: Path, root: Path) -> list[Utterance]:
-    """The utterances of one subset's folder, ``SPEAKER/CHAPTER/UTTERANCE.flac``, with paths relative to ``root``.
+def check(root: Path, *, headers: bool = False) -> Completeness:
+    """Whether the subsets that are there are whole.
+
+    Args:
+        root: as for ``read``.
+        headers: read every file's header too, for hours and unreadable files.
 
     Raises:
-        CorpusError: there are none.
+        CorpusError: no subset is there, or one is empty.
     """
-    files = sorted(
-        file
-        for file in folder.glob("*/*/*")
-        if file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".")
-    )
-    if not files:
+    root = Path(root).resolve()
+    found = _found(root)
+    published = {subset: PUBLISHED[subset] for subset in found}
+    return inspect(NAME, root, found, published, Tally(), headers=headers)
+
+
+def subset_manifest(folder: Path, root: Path) -> Manifest:
+    """The utterances of one subset's folder, ``SPEAKER/CHAPTER/UTTERANCE.flac``, of unknown duration.
+
+    Args:
+        folder: the subset's.
+        root: what paths are to be relative to.
+
+    Raises:
+        CorpusError: there are none, or two have one name.
+    """
+    genders = _genders(folder.parent / "SPEAKERS.TXT")
+    columns = Columns()
+    place_of: dict[str, str] = {}
+    for speaker in _names(folder):
+        for chapter in _names(folder / speaker):
+            place = (folder / speaker / chapter).relative_to(root).as_posix()
+            # By name without suffix: of a recording in two formats the first is taken.
+            files = {
+                Path(name).stem: name for name in reversed(_names(folder / speaker / chapter, AUDIO_SUFFIXES))
+            }
+            keys = sorted(files)
+            for key in keys:
+                if place_of.setdefault(key, place) != place:
+                    raise CorpusError(
+                        f"{root / place / files[key]}: '{key}' is there in {root / place_of[key]} too; LibriSpeech's "
+                        "files are called SPEAKER-CHAPTER-NUMBER: read others as the corpus 'folder'"
+                    )
+            columns.add(
+                keys,
+                [f"{place}/{files[key]}" for key in keys],
+                speaker=f"librispeech-{speaker}",
+                session=chapter,
+                language="en",
+                gender=genders.get(speaker, ""),
+                channel="librivox",
+            )
+    if not len(columns):
         raise CorpusError(
             f"{folder}: no SPEAKER/CHAPTER/UTTERANCE.flac; the archive is not unpacked, or not to the end: "
             "unpack it again"
         )
-    genders = _genders(folder.parent / "SPEAKERS.TXT")
-    return [
-        Utterance(
-            utterance=file.stem,
-            speaker=f"librispeech-{file.parts[-3]}",
-            path=str(file.relative_to(root)),
-            seconds=seconds,
-            session=file.parts[-2],
-            language="en",
-            gender=genders.get(file.parts[-3], ""),
-            channel="librivox",
-        )
-        for file, seconds in zip(files, durations(files), strict=True)
-    ]
+    return columns.manifest(root)
 
 
 def trial_lists(manifest: Manifest, *, seed: str, utterances: int) -> dict[str, Trials]:
@@ -178,6 +202,11 @@ def trial_lists(manifest: Manifest, *, seed: str, utterances: int) -> dict[str, 
     }
 
 
+def _found(root: Path) -> dict[str, Manifest]:
+    """The subsets that are there."""
+    return {subset: subset_manifest(folder, root) for subset, folder in _subset_folders(root).items()}
+
+
 def _subset_folders(root: Path) -> dict[str, Path]:
     if not root.is_dir():
         raise CorpusError(f"{root}: no such folder; fetch it with `voxangle corpora get {NAME}`")
@@ -196,14 +225,15 @@ def _subset_folders(root: Path) -> dict[str, Path]:
     return folders
 
 
-def _missing(subset: str, found: Sequence[Utterance]) -> list[str]:
-    speakers, utterances = PUBLISHED[subset]
-    if len(found) >= utterances:
-        return []
-    here = len({row.speaker for row in found})
-    return [
-        f"Incomplete: {subset} has {len(found):,} of {utterances:,} utterances, {here} of {speakers:,} speakers."
-    ]
+def _names(folder: Path, suffixes: Container[str] | None = None) -> list[str]:
+    """What a folder holds, sorted, without hidden entries: folders, or files with one of the suffixes."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if not entry.name.startswith(".")
+            and (entry.is_dir() if suffixes is None else Path(entry.name).suffix.lower() in suffixes)
+        )
 
 
 def _genders(path: Path) -> dict[str, str]:

@@ -11,11 +11,13 @@ Layout, sessions, trial lists and limits are those of ``voxangle.corpora.librisp
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.download import OnProgress, extract_tar
-from voxangle.corpora.librispeech import subset_utterances, trial_lists
+from voxangle.corpora.durations import durations
+from voxangle.corpora.librispeech import subset_manifest, trial_lists
 from voxangle.corpora.openslr import MIRRORS, fetch_archive
 from voxangle.data import Manifest
 from voxangle.errors import CorpusError
@@ -66,11 +68,16 @@ def read(root: Path) -> Corpus:
     """
     root = Path(root)
     splits = {
-        split: Manifest.of(subset_utterances(_folder(root, subset), root), root)
-        for split, subset in SUBSETS.items()
+        split: _timed(subset_manifest(_folder(root, subset), root)) for split, subset in SUBSETS.items()
     }
     trials = trial_lists(splits["eval"], seed=NAME, utterances=_UTTERANCES_A_SPEAKER)
     return Corpus(NAME, splits, trials, _NOTES)
+
+
+def _timed(manifest: Manifest) -> Manifest:
+    seconds = durations(manifest.files())
+    rows = (replace(row, seconds=length) for row, length in zip(manifest, seconds, strict=True))
+    return Manifest.of(rows, manifest.root)
 
 
 def _folder(root: Path, subset: str) -> Path:

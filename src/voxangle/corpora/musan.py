@@ -13,19 +13,27 @@ from __future__ import annotations
 from pathlib import Path
 
 from voxangle.audio import AUDIO_SUFFIXES
+from voxangle.corpora.completeness import Completeness, Published, Tally, inspect
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.download import OnProgress, extract_tar
+from voxangle.corpora.notes import notes_of
 from voxangle.corpora.openslr import fetch_archive
 from voxangle.corpora.sounds import sounds
 from voxangle.corpora.walk import files_below
+from voxangle.data import Manifest
 from voxangle.errors import CorpusError
 
-__all__ = ["MD5", "NAME", "PUBLISHED", "get", "read"]
+__all__ = ["MD5", "NAME", "PUBLISHED", "check", "get", "read"]
 
 NAME = "musan"
 MD5 = "0c472d4fc0c5141eca47ad1ffeb2a7df"
-PUBLISHED = {"speech": 426, "music": 660, "noise": 930}
-"""Files of each kind."""
+_SOURCE = "openslr.org/17"
+PUBLISHED = {
+    "speech": Published(1, 426, None, _SOURCE),
+    "music": Published(1, 660, None, _SOURCE),
+    "noise": Published(1, 930, None, _SOURCE),
+}
+"""Files of each kind in the archive."""
 
 
 def get(root: Path, on_progress: OnProgress | None = None, *, base: str | None = None) -> None:
@@ -56,7 +64,27 @@ def read(root: Path) -> Corpus:
     Raises:
         CorpusError: none of the three is there, or they are empty.
     """
-    root = Path(root).resolve()
+    top, kinds = _found(Path(root).resolve())
+    remark = f"Sounds for augmentation, without speakers; set augment.musan to {top} in a recipe."
+    return Corpus(NAME, kinds, notes=notes_of(NAME, kinds, PUBLISHED, Tally(), [remark]))
+
+
+def check(root: Path, *, headers: bool = False) -> Completeness:
+    """Whether all of it is there; the label of a kind counts as one speaker.
+
+    Args:
+        root: as for ``read``.
+        headers: read every file's header too, for hours and unreadable files.
+
+    Raises:
+        CorpusError: as ``read``.
+    """
+    top, kinds = _found(Path(root).resolve())
+    return inspect(NAME, top, kinds, PUBLISHED, Tally(), headers=headers)
+
+
+def _found(root: Path) -> tuple[Path, dict[str, Manifest]]:
+    """The folder of the collection, and what is there of each kind."""
     top = _top(root)
     kinds = {
         kind: [file for file in files_below(top / kind) if file.suffix.lower() in AUDIO_SUFFIXES]
@@ -66,13 +94,7 @@ def read(root: Path) -> Corpus:
         raise CorpusError(
             f"{top}: holds no recordings; expected noise/SOURCE/*.wav: unpack the archive again"
         )
-    return sounds(
-        NAME,
-        top,
-        kinds,
-        PUBLISHED,
-        f"musan: sounds for augmentation, without speakers; set augment.musan to {top} in a recipe.",
-    )
+    return top, sounds(NAME, top, kinds)
 
 
 def _top(root: Path) -> Path:

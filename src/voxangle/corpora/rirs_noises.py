@@ -21,24 +21,28 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from voxangle.corpora.completeness import Completeness, Published, Tally, inspect
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.download import OnProgress
+from voxangle.corpora.notes import notes_of
 from voxangle.corpora.openslr import fetch_archive
 from voxangle.corpora.sounds import sounds
 from voxangle.corpora.walk import files_below
+from voxangle.data import Manifest
 from voxangle.errors import CorpusError, StorageError
 
-__all__ = ["MD5", "NAME", "PUBLISHED", "get", "read"]
+__all__ = ["MD5", "NAME", "PUBLISHED", "check", "get", "read"]
 
 NAME = "rirs-noises"
 MD5 = "e6f48e257286e05de56413b4779d8ffb"
+_SOURCE = "openslr.org/28"
 PUBLISHED = {
-    "simulated-rirs": 60_000,
-    "real-rirs": 325,
-    "isotropic-noises": 92,
-    "pointsource-noises": 843,
+    "simulated-rirs": Published(1, 60_000, None, _SOURCE),
+    "real-rirs": Published(1, 325, None, _SOURCE),
+    "isotropic-noises": Published(1, 92, None, _SOURCE),
+    "pointsource-noises": Published(1, 843, None, _SOURCE),
 }
-"""Files of each kind: 61,260 in all."""
+"""Files of each kind in the archive, 61,260 in all."""
 
 _FOLDER = "RIRS_NOISES"
 _PARTS = ("simulated_rirs", "real_rirs_isotropic_noises", "pointsource_noises")
@@ -72,7 +76,27 @@ def read(root: Path) -> Corpus:
     Raises:
         CorpusError: it is not there, or is empty.
     """
-    root = Path(root).resolve()
+    top, kinds = _found(Path(root).resolve())
+    remark = f"Sounds for augmentation, without speakers; set augment.rirs to {top} in a recipe."
+    return Corpus(NAME, kinds, notes=notes_of(NAME, kinds, PUBLISHED, Tally(), [remark]))
+
+
+def check(root: Path, *, headers: bool = False) -> Completeness:
+    """Whether all of it is there; the label of a kind counts as one speaker.
+
+    Args:
+        root: as for ``read``.
+        headers: read every file's header too, for hours and unreadable files.
+
+    Raises:
+        CorpusError: as ``read``.
+    """
+    top, kinds = _found(Path(root).resolve())
+    return inspect(NAME, top, kinds, PUBLISHED, Tally(), headers=headers)
+
+
+def _found(root: Path) -> tuple[Path, dict[str, Manifest]]:
+    """The folder of the collection, and what is there of each kind."""
     top = _top(root)
     simulated, measured, pointsource = (
         [file for file in files_below(top / part) if file.suffix == ".wav"] for part in _PARTS
@@ -85,13 +109,7 @@ def read(root: Path) -> Corpus:
     }
     if not any(kinds.values()):
         raise CorpusError(f"{top}: holds no *.wav; the archive is not unpacked to the end: unpack it again")
-    return sounds(
-        NAME,
-        top,
-        kinds,
-        PUBLISHED,
-        f"rirs-noises: rooms and noises for augmentation, without speakers; set augment.rirs to {top} in a recipe.",
-    )
+    return top, sounds(NAME, top, kinds)
 
 
 def _top(root: Path) -> Path:

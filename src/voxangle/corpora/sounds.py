@@ -5,46 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from voxangle.corpora.corpus import Corpus
-from voxangle.corpora.durations import durations
 from voxangle.data import Manifest, Utterance
 
 __all__ = ["sounds"]
 
 
-def sounds(
-    name: str, root: Path, kinds: Mapping[str, Iterable[Path]], published: Mapping[str, int], notes: str
-) -> Corpus:
-    """A corpus with a split a kind, so that sounds are listed, checked and prepared as speech is.
+def sounds(name: str, root: Path, kinds: Mapping[str, Iterable[Path]]) -> dict[str, Manifest]:
+    """Manifests of sounds by kind, so that they are listed, checked and prepared as speech is.
 
     No speakers are known: all files of a kind carry one label, ``NAME/KIND``. So nobody can train or evaluate
-    speakers on them by mistake, for which two are needed.
+    speakers on them by mistake, for which two are needed. The channel is the folder, which says where a sound is from.
+    Durations are left to preparing.
 
     Args:
         name: of the collection.
         root: the folder that the paths are made relative to.
         kinds: files by kind; a kind without any is left out.
-        published: how many there should be of each kind.
-        notes: on the collection; what is missing is added.
     """
-    splits = {}
-    said = [notes]
-    for kind, paths in kinds.items():
-        files = sorted(paths)
-        if files:
-            splits[kind] = Manifest.of(
-                (
-                    Utterance(
-                        utterance=path.relative_to(root).as_posix(),
-                        speaker=f"{name}/{kind}",
-                        path=path.relative_to(root).as_posix(),
-                        seconds=seconds,
-                        channel=path.parent.name,
-                    )
-                    for path, seconds in zip(files, durations(files), strict=True)
-                ),
-                root,
-            )
-        if len(files) < published[kind]:
-            said.append(f"Incomplete: {kind} has {len(files):,} of {published[kind]:,} files.")
-    return Corpus(name, splits, notes=" ".join(said))
+    return {
+        kind: Manifest.of((_sound(path.relative_to(root), f"{name}/{kind}") for path in sorted(paths)), root)
+        for kind, paths in kinds.items()
+        if paths
+    }
+
+
+def _sound(path: Path, label: str) -> Utterance:
+    key = path.as_posix()
+    return Utterance(utterance=key, speaker=label, path=key, channel=path.parent.name)
