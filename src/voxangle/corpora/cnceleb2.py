@@ -1,4 +1,4 @@
-"""CN-Celeb2: 1,996 Chinese celebrities in 11 genres, 524,787 utterances, 1,084 h; for training, with CN-Celeb1.
+"""CN-Celeb2: 1,996 Chinese celebrities in 11 genres, 524,787 utterances; for training, with CN-Celeb1.
 
 All is one split ``train``; its speakers are none of CN-Celeb1's. L. Li, R. Liu, J. Kang, Y. Fan, H. Cui, Y. Cai,
 R. Vipperla, T. F. Zheng, D. Wang, "CN-Celeb: multi-genre speaker recognition", Speech Communication 137, 2022
@@ -30,8 +30,8 @@ PUBLISHED = {
 """The paper's first version says 2,000 speakers and 529,485 utterances: before the release was cleaned."""
 
 HOW_TO_GET = """\
-CN-Celeb2 is free to fetch (https://www.openslr.org/82/). In an empty folder, 75 GB free for the archive and 75 for the
-audio:
+CN-Celeb2 is free to fetch (https://www.openslr.org/82/). In an empty folder with about 220 GB free (the pieces, the
+archive they make, the audio; remove the first two when all is unpacked):
 
   for part in a b c; do wget -c https://www.openslr.org/resources/82/cn-celeb2_v2.tar.gza$part; done
   cat cn-celeb2_v2.tar.gza? > cn-celeb2_v2.tar.gz

@@ -63,8 +63,9 @@ PUBLISHED = {
 }
 
 HOW_TO_GET = f"""\
-VoxCeleb1 is given on request. Ask at {ADDRESS} (an institution's mail address is answered at once); the
-mail has a link with your key for each file. Then, in an empty folder, 40 GB free for the archives and 40 for the audio:
+VoxCeleb1 is given on request. Ask at {ADDRESS} with an institution's mail address.
+The mail that answers has a link with your key for each file. Then, in an empty folder with about 120 GB free (the
+pieces, the archive they make, the audio; remove the first two when all is unpacked):
 
   for part in a b c d; do wget -c -O vox1_dev_wav_parta$part "LINK&file=vox1_dev_wav_parta$part"; done
   wget -c -O vox1_test_wav.zip "LINK&file=vox1_test_wav.zip"

@@ -37,7 +37,7 @@ __all__ = ["HOW_TO_GET", "NAME", "PUBLISHED", "check", "read"]
 
 NAME = "voxceleb2"
 
-_SOURCE = "Chung et al. 2018, table 2; hours by PaddleSpeech's examples/voxceleb"
+_SOURCE = "Chung et al. 2018; hours by PaddleSpeech's examples/voxceleb"
 PUBLISHED = {
     "train": Published(5_994, 1_092_009, 2_360.2, _SOURCE),
     "eval": Published(118, 36_237, 79.9, _SOURCE),
@@ -45,8 +45,9 @@ PUBLISHED = {
 """PaddleSpeech has 36,273 test utterances: digits exchanged, the paper's total is 1,128,246."""
 
 HOW_TO_GET = f"""\
-VoxCeleb2 is given on request. Ask at {ADDRESS} (an institution's mail address is answered at once); the
-mail has a link with your key for each file. Then, in an empty folder, 80 GB free for the archives and 80 for the audio:
+VoxCeleb2 is given on request. Ask at {ADDRESS} with an institution's mail address.
+The mail that answers has a link with your key for each file. Then, in an empty folder with about 240 GB free (the
+pieces, the archive they make, the audio; remove the first two when all is unpacked):
 
   for part in a b c d e f g h; do wget -c -O vox2_dev_aac_parta$part "LINK&file=vox2_dev_aac_parta$part"; done
   wget -c -O vox2_test_aac.zip "LINK&file=vox2_test_aac.zip"
