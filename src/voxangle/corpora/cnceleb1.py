@@ -1,4 +1,4 @@
-"""CN-Celeb1: 997 Chinese celebrities in 11 genres, 126,532 utterances, 272 h; with the evaluation CN-Celeb.E.
+"""CN-Celeb1: 997 Chinese celebrities in 11 genres, 126,532 utterances; with the evaluation CN-Celeb.E.
 
 ``train`` is what ``dev/dev.lst`` lists (797 speakers), ``eval`` the evaluation (196 enrolled speakers, 17,777 test
 utterances of these and of 4 more). Y. Fan, J. Kang, L. Li, K. Li, H. Chen, S. Cheng, P. Zhang, Z. Zhou, Y. Cai, D.
@@ -71,8 +71,8 @@ PUBLISHED = {
     ),
     "eval": Published(200, 17_973, None, "enroll (196) and test (17,777) of the release of OpenSLR 82"),
 }
-"""The ICASSP paper has 1,000 speakers, 130,109 utterances and 18,849 for evaluation: before the release was cleaned. Of
-200 speakers in ``eval`` 196 are enrolled. What ``enroll.map`` lists in ``data`` comes on top."""
+"""The ICASSP paper has 1,000 speakers and over 130,000 utterances: before the release was cleaned to 997 and 126,532.
+Of 200 speakers in ``eval`` 196 are enrolled. What ``enroll.map`` lists in ``data`` comes on top."""
 
 HOW_TO_GET = """\
 CN-Celeb1 is free to fetch (https://www.openslr.org/82/). In an empty folder, 22 GB free for the archive and 25 for the
