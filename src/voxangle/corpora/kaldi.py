@@ -7,7 +7,8 @@ Of each folder these are read, all but the first two where they are there:
 - ``wav.scp``: ``RECORDING FILE``. Commands (``sox ... |``) and offsets into archives (``wav.ark:123``) are refused;
 - ``utt2spk``: ``UTTERANCE SPEAKER``;
 - ``segments``: ``UTTERANCE RECORDING START END`` in seconds, END -1 for the recording's end. An utterance's session is
-  then its recording; without segments each recording is an utterance, of an unknown session;
+  then its recording; without segments each recording is an utterance, of an unknown session (as is one under the
+  recording's own name);
 - ``spk2gender``, ``utt2lang``;
 - ``utt2dur``, ``reco2dur``: seconds; where they are missing, preparing measures;
 - ``trials``: ``UTTERANCE UTTERANCE target|nontarget`` (or any form that ``Trials.read`` takes).
@@ -16,8 +17,8 @@ Of each folder these are read, all but the first two where they are there:
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 
@@ -64,14 +65,6 @@ def read(root: Path) -> Corpus:
     return Corpus(root.name, splits, trials, " ".join(notes))
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A line ``KEY VALUE``."""
-
-    line: int
-    value: str
-
-
 def _folders(root: Path) -> dict[str, Path]:
     if not root.is_dir():
         raise CorpusError(f"{root}: no such folder; name a Kaldi data folder, with wav.scp and utt2spk in it")
@@ -90,77 +83,94 @@ def _folders(root: Path) -> dict[str, Path]:
 def _utterances(folder: Path, notes: list[str]) -> list[Utterance]:
     files = _recordings(folder / "wav.scp")
     speakers = _table(folder / "utt2spk")
-    genders = _optional(folder / "spk2gender")
+    genders = {speaker: gender_of(word) for speaker, word in _optional(folder / "spk2gender").items()}
     languages = _optional(folder / "utt2lang")
-    durations = {**_optional(folder / "reco2dur"), **_optional(folder / "utt2dur")}
-    rows = []
-    if (folder / "segments").is_file():
-        for key, entry in _table(folder / "segments").items():
-            place = f"{folder / 'segments'}, line {entry.line}"
-            recording, start, seconds = _segment(place, entry.value)
-            if recording in files and key in speakers:
-                rows.append(Utterance(key, "", files[recording], start, seconds, session=recording))
-    else:
-        rows = [
-            Utterance(key, "", file, seconds=_seconds(f"{folder}, duration of '{key}'", durations[key].value))
-            if key in durations
-            else Utterance(key, "", file)
-            for key, file in files.items()
-            if key in speakers
-        ]
+    stretches = _segments(folder / "segments") or _whole(folder, files)
+    rows = [
+        Utterance(
+            utterance=key,
+            speaker=(speaker := speakers[key]),
+            path=files[recording],
+            start=start,
+            seconds=seconds,
+            session=recording if recording != key else "",
+            language=languages.get(key, ""),
+            gender=genders.get(speaker, ""),
+        )
+        for key, (recording, start, seconds) in stretches.items()
+        if key in speakers and recording in files
+    ]
     if not rows:
         raise CorpusError(
             f"{folder}: no utterance of utt2spk has a recording in wav.scp; the files belong to different data"
         )
-    _count_left_out(folder, speakers, files, rows, notes)
-    return [
-        replace(
-            row,
-            speaker=(speaker := speakers[row.utterance].value),
-            gender=gender_of(genders[speaker].value) if speaker in genders else "",
-            language=languages[row.utterance].value if row.utterance in languages else "",
-        )
-        for row in rows
-    ]
+    taken = {row.utterance for row in rows}
+    for what, left in (
+        ("in utt2spk have no recording", [key for key in speakers if key not in taken]),
+        ("have no speaker in utt2spk", [key for key in stretches if key not in speakers]),
+    ):
+        if left:
+            notes.append(
+                f"{folder.name}: {len(left):,} utterance(s) {what} (the first: {left[0]}); left out."
+            )
+    return rows
 
 
 def _recordings(path: Path) -> dict[str, str]:
-    entries = _table(path)
-    for key, entry in entries.items():
-        if entry.value.endswith("|"):
+    files = _table(path)
+    for key, file in files.items():
+        if file.endswith("|"):
             raise CorpusError(
-                f"{path}, line {entry.line}: the recording '{key}' is a command ({entry.value[:60]}), and commands out "
-                "of files are not run; write the audio to files and name these. Where you trust the commands: "
+                f"{_place(path, key)}: the recording '{key}' is a command ({file[:60]}), and commands out of files are "
+                "not run; write the audio to files and name these. Where you trust the commands: "
                 'mkdir wav; while read -r id command; do sh -c "${command%|}" < /dev/null > "wav/$id.wav"; done '
                 "< wav.scp"
             )
-        if _ARCHIVE_OFFSET.fullmatch(entry.value):
+        if ".ark" in file and _ARCHIVE_OFFSET.fullmatch(file):
             raise CorpusError(
-                f"{path}, line {entry.line}: the recording '{key}' lies in an archive ({entry.value[-60:]}); write the "
-                "audio to one file a recording and name these (Kaldi's wav-copy does it)"
+                f"{_place(path, key)}: the recording '{key}' lies in an archive ({file[-60:]}); write the audio to one "
+                "file a recording and name these (Kaldi's wav-copy does it)"
             )
-    absolute = resolver([entry.value for entry in entries.values()], path)
-    return {key: absolute(entry.value) for key, entry in entries.items()}
+    absolute = resolver(list(files.values()), path)
+    return {key: absolute(file) for key, file in files.items()}
 
 
-def _segment(place: str, text: str) -> tuple[str, float, float]:
-    """(recording, start, seconds); seconds 0 for all to the end."""
-    parts = text.split()
-    if len(parts) not in {3, 4}:  # a channel may stand at the end
-        raise CorpusError(f"{place}: expected UTTERANCE RECORDING START END, found '... {text[:60]}'")
-    start = _seconds(place, parts[1])
-    if float(_number(parts[2])) == -1:
-        return parts[0], start, 0.0
-    end = _seconds(place, parts[2])
-    if end <= start:
-        raise CorpusError(f"{place}: the segment ends ({end:g} s) before it begins ({start:g} s)")
-    return parts[0], start, round(end - start, 6)
+def _whole(folder: Path, files: Iterable[str]) -> dict[str, tuple[str, float, float]]:
+    """Each recording as an utterance: (recording, start, seconds)."""
+    durations = {}
+    for name in ("reco2dur", "utt2dur"):
+        path = folder / name
+        for key, text in _optional(path).items():
+            durations[key] = _seconds(path, key, text)
+    return {key: (key, 0.0, durations.get(key, 0.0)) for key in files}
 
 
-def _seconds(place: str, text: str) -> float:
+def _segments(path: Path) -> dict[str, tuple[str, float, float]]:
+    """By utterance (recording, start, seconds), with seconds 0 for all to the end; nothing without the file."""
+    segments = {}
+    for key, text in _optional(path).items():
+        parts = text.split()
+        if len(parts) not in {3, 4}:  # a channel may stand at the end
+            raise CorpusError(
+                f"{_place(path, key)}: expected UTTERANCE RECORDING START END, found '{key} {text[:60]}'"
+            )
+        start = _seconds(path, key, parts[1])
+        if _number(parts[2]) == -1:
+            segments[key] = parts[0], start, 0.0
+            continue
+        end = _seconds(path, key, parts[2])
+        if end <= start:
+            raise CorpusError(
+                f"{_place(path, key)}: the segment ends ({end:g} s) before it begins ({start:g} s)"
+            )
+        segments[key] = parts[0], start, round(end - start, 6)
+    return segments
+
+
+def _seconds(path: Path, key: str, text: str) -> float:
     seconds = _number(text)
     if not isfinite(seconds) or seconds < 0:
-        raise CorpusError(f"{place}: '{text}' is not a number of seconds >= 0")
+        raise CorpusError(f"{_place(path, key)}: '{text}' is not a number of seconds >= 0")
     return seconds
 
 
@@ -171,26 +181,36 @@ def _number(text: str) -> float:
         return float("nan")
 
 
-def _optional(path: Path) -> dict[str, _Entry]:
+def _optional(path: Path) -> dict[str, str]:
     return _table(path) if path.is_file() else {}
 
 
-def _table(path: Path) -> dict[str, _Entry]:
-    """Lines ``KEY VALUE`` by key."""
-    entries: dict[str, _Entry] = {}
+def _table(path: Path) -> dict[str, str]:
+    """Lines ``KEY VALUE`` by key, in their order."""
+    values: dict[str, str] = {}
+    for number, key, value in _lines(path):
+        if not value:
+            raise CorpusError(f"{path}, line {number}: '{key}' stands alone; expected KEY VALUE")
+        if key in values:
+            raise CorpusError(f"{path}, line {number}: '{key}' is there already: {_place(path, key)}")
+        values[key] = value
+    if not values:
+        raise CorpusError(f"{path}: is empty")
+    return values
+
+
+def _place(path: Path, key: str) -> str:
+    """Where a key first stands; looked up when it is needed for a message, not kept for a million lines."""
+    return next(f"{path}, line {number}" for number, one, _ in _lines(path) if one == key)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
+    """(number, key, value) of each line that is not empty."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
-                key, _, value = line.strip().replace("\t", " ", 1).partition(" ")
-                if not key:
-                    continue
-                if not value.strip():
-                    raise CorpusError(f"{path}, line {number}: '{key}' stands alone; expected KEY VALUE")
-                if key in entries:
-                    raise CorpusError(
-                        f"{path}, line {number}: '{key}' is there already, on line {entries[key].line}"
-                    )
-                entries[key] = _Entry(number, value.strip())
+                if parts := line.split(maxsplit=1):
+                    yield number, parts[0], parts[1].rstrip() if len(parts) > 1 else ""
     except FileNotFoundError as error:
         raise CorpusError(f"{path}: no such file; a Kaldi data folder has wav.scp and utt2spk") from error
     except UnicodeDecodeError as error:
@@ -199,26 +219,3 @@ def _table(path: Path) -> dict[str, _Entry]:
         ) from error
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror})") from error
-    if not entries:
-        raise CorpusError(f"{path}: is empty")
-    return entries
-
-
-def _count_left_out(
-    folder: Path,
-    speakers: Mapping[str, _Entry],
-    files: Collection[str],
-    rows: Collection[Utterance],
-    notes: list[str],
-) -> None:
-    taken = {row.utterance for row in rows}
-    segmented = (folder / "segments").is_file()
-    spoken = _table(folder / "segments") if segmented else files
-    for what, left in (
-        ("in utt2spk have no recording", [key for key in speakers if key not in taken]),
-        ("have no speaker in utt2spk", [key for key in spoken if key not in speakers]),
-    ):
-        if left:
-            notes.append(
-                f"{folder.name}: {len(left):,} utterance(s) {what} (the first: {left[0]}); left out."
-            )
