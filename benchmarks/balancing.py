@@ -70,5 +70,5 @@ def balancing(rounds: int) -> list[Measurement]:
 
 
 def _ratio(name: str, ratios: np.ndarray, most: float, detail: str) -> Measurement:
-    low, value, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+    low, value, high = np.quantile(ratios, [0.25, 0.5, 0.75]).tolist()
     return Measurement(name, value, low, high, "", f"<= {most:g}", bool(value <= most), detail)

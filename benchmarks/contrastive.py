@@ -69,7 +69,7 @@ def contrast(rounds: int) -> Iterator[Measurement]:
             torch.autograd.backward(theirs(z, y))
 
         ours, full, peers = in_turns(plain, everything, peer, rounds=rounds, warm_up=1)
-        low, value, high = np.quantile(ours / peers, [0.25, 0.5, 0.75])
+        low, value, high = np.quantile(ours / peers, [0.25, 0.5, 0.75]).tolist()
         detail = (
             f"D = {_DIMENSION}, {_PER_SPEAKER} a speaker, fp32: ours {1e3 * np.median(ours):.1f} ms, with margin and "
             f"attention {1e3 * np.median(full):.1f} ms, theirs {1e3 * np.median(peers):.1f} ms"
@@ -94,7 +94,7 @@ def contrast(rounds: int) -> Iterator[Measurement]:
 
 def _memory(samples: int, goal: int, detail: str) -> Measurement:
     peaks = [_peak("everything", samples) for _ in range(2)]
-    low, value, high = np.quantile(peaks, [0.25, 0.5, 0.75])
+    low, value, high = np.quantile(peaks, [0.25, 0.5, 0.75]).tolist()
     name = f"margin + attention, N = {samples}: extra memory"
     return Measurement(name, value, low, high, "MB", f"<= {goal} MB", value <= goal, detail)
 

@@ -72,7 +72,7 @@ def road(rounds: int) -> Measurement:
         bare_seconds, whole_seconds = in_turns(bare, whole, rounds=rounds)
         batches.close()
     ratios = bare_seconds / whole_seconds
-    low, value, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+    low, value, high = np.quantile(ratios, [0.25, 0.5, 0.75]).tolist()
     rates = crops / np.median(bare_seconds), crops / np.median(whole_seconds)
     detail = (
         f"ECAPA-512, {crops} crops of {_SECONDS:g} s, {'bf16' if run.bf16 else 'fp32'}: "

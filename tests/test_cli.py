@@ -197,6 +197,52 @@ def test_evaluation_gives_a_table_json_and_plots(
         assert (tmp_path / "e" / plot).read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_corpus_is_scored_by_its_lists_whichever_splits_they_name(
+    voxangle: Terminal, tmp_path: Path, run: Path, voices: Path
+) -> None:
+    keys = sorted(str(path.relative_to(voices)) for path in voices.glob("*/*.wav"))
+    rows = [
+        f"{voices / key},{key},{key[:2]},{'train' if key < 's3' else 'eval'},{'fm'[int(key[1]) % 2]}"
+        for key in keys
+    ]
+    (tmp_path / "utterances.csv").write_text("path,utterance,speaker,split,gender\n" + "\n".join(rows) + "\n")
+    (tmp_path / "trials").mkdir()
+    trial_list(tmp_path / "trials" / "both.txt", voices)
+    (tmp_path / "trials" / "late.txt").write_text("1 s4/u0.wav s4/u1.wav\n0 s4/u0.wav s5/u0.wav\n")
+
+    settings = ["evaluate", "--model", run, "--corpus", "table", "--root", tmp_path, "--out", tmp_path / "e"]
+    code, out, _ = voxangle(*settings, "--conditions")
+    assert code == 0
+    assert {path.name for path in (tmp_path / "e").glob("*.json")} == {"both.json", "late.json"}
+    assert "cross gender" in out
+    both = json.loads((tmp_path / "e" / "both.json").read_text())
+    assert both["counts"]["utterances"] == 24
+    assert {"same gender", "cross gender"} <= {condition["name"] for condition in both["conditions"]}
+
+    code, out, _ = voxangle(*settings, "--list", "late")
+    assert code == 0
+    assert "both" not in out
+    code, _, err = voxangle(*settings, "--list", "latr")
+    assert code == 2
+    assert "did you mean 'late'" in err
+
+
+def test_an_enrolment_of_several_recordings(
+    voxangle: Terminal, tmp_path: Path, run: Path, voices: Path
+) -> None:
+    (tmp_path / "list.txt").write_text("anna s0/u3.wav 1\nanna s1/u0.wav 0\n")
+    (tmp_path / "enrol").write_text("anna s0/u0.wav s0/u1.wav s0/u2.wav\n")
+    settings = ["evaluate", "--model", run, "--trials", tmp_path / "list.txt", "--root", voices]
+    code, _, _ = voxangle(*settings, "--models", tmp_path / "enrol", "--out", tmp_path / "e")
+    assert code == 0
+    result = json.loads((tmp_path / "e" / "list.json").read_text())
+    assert result["protocol"]["enrolment"] == "average"
+    assert result["counts"]["models"] == 1
+    code, _, err = voxangle(*settings)
+    assert code == 2
+    assert "anna" in err
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -131,3 +133,14 @@ def test_a_manifest_cannot_be_written_below_a_file(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot be written"):
         three().write(tmp_path / "file" / "manifest.parquet")
+
+
+def test_manifests_join_with_paths_that_still_lead_to_the_files(tmp_path: Path) -> None:
+    one = Manifest.of([Utterance("a", "x", "a.wav")], tmp_path / "one")
+    two = Manifest.of([Utterance("b", "y", "b.wav")], tmp_path / "two")
+    more = Manifest.of([Utterance("c", "x", "c.wav")], tmp_path / "one")
+    assert Manifest.joined([one, two]).files() == [tmp_path / "one" / "a.wav", tmp_path / "two" / "b.wav"]
+    assert Manifest.joined([one, more]).root == tmp_path / "one"
+    assert Manifest.joined([one, two, more]).speaker_of() == {"a": "x", "b": "y", "c": "x"}
+    with pytest.raises(CorpusError, match="'a' occurs more than once"):
+        Manifest.joined([one, one])

@@ -8,11 +8,18 @@ from pathlib import Path
 from typing import Protocol
 
 from voxangle.corpora import (
+    audio_folder,
     cnceleb1,
     cnceleb2,
+    common_voice,
     debian_voices,
     folder,
+    kaldi,
+    lhotse_manifests,
+    librispeech,
     mini_librispeech,
+    musan,
+    rirs_noises,
     table,
     voxceleb1,
     voxceleb2,
@@ -92,7 +99,7 @@ CORPORA: dict[str, CorpusReader] = {
         ),
         CorpusReader(
             cnceleb1.NAME,
-            "997 Chinese celebrities, 11 genres, 272 h; both enrolment rules",
+            "997 Chinese celebrities in 11 genres; both enrolment rules",
             "CC BY-SA 4.0",
             cnceleb1.read,
             how_to_get=cnceleb1.HOW_TO_GET,
@@ -100,11 +107,42 @@ CORPORA: dict[str, CorpusReader] = {
         ),
         CorpusReader(
             cnceleb2.NAME,
-            "1,996 Chinese celebrities, 11 genres, 1,084 h",
+            "1,996 Chinese celebrities in 11 genres, for training",
             "CC BY-SA 4.0",
             cnceleb2.read,
             how_to_get=cnceleb2.HOW_TO_GET,
             check=cnceleb2.check,
+        ),
+        CorpusReader(
+            librispeech.NAME,
+            "read English, 982 h, 2,484 speakers; OpenSLR 12 by download, 60 GB",
+            "CC BY 4.0",
+            librispeech.read,
+            librispeech.get,
+            check=librispeech.check,
+        ),
+        CorpusReader(
+            common_voice.NAME,
+            "sentences read by volunteers, any languages of a release; client_id as speaker",
+            "CC0 1.0; agreed terms forbid finding out who speaks",
+            common_voice.read,
+            how_to_get=common_voice.HOW_TO_GET,
+        ),
+        CorpusReader(
+            musan.NAME,
+            "music, speech and noise for augmentation, 109 h; OpenSLR 17 by download, 11 GB",
+            "CC BY 4.0; files by their LICENSE",
+            musan.read,
+            musan.get,
+            check=musan.check,
+        ),
+        CorpusReader(
+            rirs_noises.NAME,
+            "rooms and noises for augmentation; OpenSLR 28 by download, 1.3 GB",
+            "Apache 2.0",
+            rirs_noises.read,
+            rirs_noises.get,
+            check=rirs_noises.check,
         ),
         CorpusReader(
             "folder",
@@ -114,9 +152,22 @@ CORPORA: dict[str, CorpusReader] = {
         ),
         CorpusReader(
             "table",
-            "your own recordings: a CSV of paths and speakers, with trial lists",
+            "your own recordings: a CSV or Parquet of paths and speakers, with trial lists",
             "yours",
             table.read,
+        ),
+        CorpusReader("kaldi", "Kaldi data folders: wav.scp, utt2spk, segments, trials", "yours", kaldi.read),
+        CorpusReader(
+            "lhotse",
+            "lhotse manifests: recordings with supervisions, or cuts",
+            "yours",
+            lhotse_manifests.read,
+        ),
+        CorpusReader(
+            "audio-folder",
+            "Hugging Face data sets on disk: metadata, folders of labels, Parquet or Arrow",
+            "yours",
+            audio_folder.read,
         ),
     )
 }

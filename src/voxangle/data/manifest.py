@@ -80,6 +80,26 @@ class Manifest:
         return cls(pa.table(columns, schema=SCHEMA), Path(root))._checked()
 
     @classmethod
+    def joined(cls, manifests: Sequence[Manifest]) -> Manifest:
+        """One manifest of several, in their order; paths become absolute where the roots differ.
+
+        Raises:
+            CorpusError: two of them share a key.
+            ValueError: there is none.
+        """
+        roots = {manifest.root for manifest in manifests}
+        if len(roots) == 1:
+            return cls(pa.concat_tables([manifest.table for manifest in manifests]), roots.pop())._checked()
+        if not roots:
+            raise ValueError("manifests must hold at least one, got none")
+        place = SCHEMA.get_field_index("path")
+        tables = [
+            one.table.set_column(place, "path", pa.array([str(path.absolute()) for path in one.files()]))
+            for one in manifests
+        ]
+        return cls(pa.concat_tables(tables), Path("/"))._checked()
+
+    @classmethod
     def read(cls, path: str | Path) -> Manifest:
         """Read a manifest that ``write`` wrote.
 
@@ -131,6 +151,10 @@ class Manifest:
     def speakers(self) -> list[str]:
         """The speakers, sorted, each once."""
         return sorted(pc.unique(self.table["speaker"]).to_pylist())
+
+    def speaker_of(self) -> dict[str, str]:
+        """The speaker of each utterance, by key."""
+        return dict(zip(self.table["utterance"].to_pylist(), self.table["speaker"].to_pylist(), strict=True))
 
     def labels(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Speaker numbers, shape (utterances,), indices into ``speakers()``."""

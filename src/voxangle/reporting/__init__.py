@@ -15,7 +15,7 @@ from voxangle.reporting.page import (
     write_page,
 )
 from voxangle.reporting.plots import plot_det, plot_scores
-from voxangle.reporting.tables import results_table
+from voxangle.reporting.tables import conditions_table, results_table
 
 __all__ = [
     "Block",
@@ -26,6 +26,7 @@ __all__ = [
     "Section",
     "Table",
     "Text",
+    "conditions_table",
     "difference_table",
     "plot_det",
     "plot_scores",

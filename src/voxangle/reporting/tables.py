@@ -11,7 +11,7 @@ from rich.text import Text
 from voxangle.reporting.wording import common_priors, interval, per_cent
 from voxangle.scoring import Result
 
-__all__ = ["results_table"]
+__all__ = ["conditions_table", "results_table"]
 
 
 def results_table(results: Sequence[Result], *, title: str | None = None) -> Table:
@@ -44,6 +44,33 @@ def results_table(results: Sequence[Result], *, title: str | None = None) -> Tab
             f"{counts.speakers:,}",
             _pair(per_cent(result.eer.value), interval(result.eer, scale=100, places=2)),
             *(_pair(f"{cost.value:.3f}", interval(cost)) for cost in result.min_dcf),
+        )
+    return table
+
+
+def conditions_table(result: Result) -> Table:
+    """Error rates of one result by condition, two lines each; fits 80 columns."""
+    table = Table(title=f"{result.name}, by condition", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    if any(condition.whole for condition in result.conditions):
+        table.caption = "* the condition has none of its own: those of the whole list"
+    table.add_column("condition")
+    heads = [
+        "target\nnon-target",
+        "speakers",
+        "EER %\n",
+        *(f"minDCF\np {p:g}" for p in common_priors([result])),
+    ]
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    for condition in result.conditions:
+        targets = f"{condition.targets:,}{'*' if condition.whole == 'targets' else ''}"
+        nontargets = f"{condition.nontargets:,}{'*' if condition.whole == 'nontargets' else ''}"
+        table.add_row(
+            condition.name,
+            _pair(targets, nontargets),
+            f"{condition.speakers:,}",
+            _pair(per_cent(condition.eer.value), interval(condition.eer, scale=100, places=2)),
+            *(_pair(f"{cost.value:.3f}", interval(cost)) for cost in condition.min_dcf),
         )
     return table
 

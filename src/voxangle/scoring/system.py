@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxangle.data import Trials
+from voxangle.data import Manifest, Trials
+from voxangle.data.conditions import conditions
 from voxangle.data.prepare import Prepared
 from voxangle.encoders import Embedder
 from voxangle.errors import TrialError
@@ -71,11 +72,20 @@ def evaluate_lists(
     *,
     model: Model,
     speakers: Mapping[str, str] | None = None,
+    manifest: Manifest | None = None,
     notes: Sequence[str] = (),
     replicates: int = 1000,
 ) -> list[Result]:
-    """``evaluate`` on each list."""
+    """``evaluate`` on each list; by condition too, where a manifest says what the utterances are."""
     return [
-        evaluate(embeddings, trials, speakers=speakers, model=model, notes=notes, replicates=replicates)
+        evaluate(
+            embeddings,
+            trials,
+            speakers=speakers,
+            model=model,
+            notes=notes,
+            replicates=replicates,
+            conditions=None if manifest is None else conditions(trials, manifest),
+        )
         for trials in lists
     ]
