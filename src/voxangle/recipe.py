@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from voxangle.augment import AugmentConfig
 from voxangle.config import Config
@@ -19,10 +21,35 @@ from voxangle.objectives import KINDS, ObjectiveConfig
 from voxangle.storage import atomic_write
 from voxangle.training.config import LoopConfig, OptimizerConfig, ScheduleConfig
 
-__all__ = ["BatchConfig", "DataConfig", "Recipe"]
+__all__ = ["BatchConfig", "DataConfig", "PlaceConfig", "Recipe", "Source"]
 
 _TAGS = {*ENCODERS, *KINDS}
-_PATHS = ("data.root", "augment.musan", "augment.rirs", "augment.music")
+_PATHS = re.compile(r"start_from|data\.(corpora\..+\.)?root|augment\.(musan|rirs|music)")
+
+
+def _speeds(speeds: tuple[float, ...]) -> tuple[float, ...]:
+    if 1.0 not in speeds:
+        raise ValueError("1.0, the speed of the recordings themselves, must be among them")
+    if len(set(speeds)) < len(speeds):
+        raise ValueError("a speed stands there twice")
+    if any((100 * Fraction(str(speed))).denominator > 1 for speed in speeds):
+        raise ValueError("speeds are multiples of 0.01")
+    return speeds
+
+
+class PlaceConfig(Config):
+    """Where one of several corpora lies and which split of it to take; null as in ``DataConfig``."""
+
+    root: Path | None = None
+    split: str | None = None
+
+
+class Source(NamedTuple):
+    """A corpus to train on: its name, where it lies and its split, where they are said."""
+
+    corpus: str
+    root: Path | None
+    split: str | None
 
 
 class DataConfig(Config):
@@ -30,9 +57,16 @@ class DataConfig(Config):
 
     Attributes:
         corpus: a name of ``voxangle corpora list``.
+        corpora: several of them instead, by name, each with a ``root`` and a ``split`` of its own, or those below.
+            Who has one name in two of them is one speaker.
         root: where it lies; null for the cache that ``voxangle corpora get`` fills. A relative path is relative
             to the recipe's file (on the command line, to the working folder).
         split: the split to train on; null for ``train``, or all there is where the corpus has no splits.
+        join_seconds: recordings shorter than this are joined with the next ones of the same speaker and channel
+            until they are not (CN-Celeb: within the genre, to 5 s); null to leave them as they are. It comes before
+            all that follows, and counts for validation too.
+        speeds: each speaker played at another speed, pitch and all, is a speaker of its own: three speeds make three
+            times the classes.
         validation_speakers: speakers of the split held out of training, for the validation error rate and the
             decision threshold. The same ones whatever the seed.
         validation_recordings: recordings a validation speaker, at most.
@@ -40,13 +74,30 @@ class DataConfig(Config):
         minimum_recordings: speakers with fewer are left out, and counted.
     """
 
-    corpus: str
+    corpus: str | None = None
+    corpora: dict[str, PlaceConfig] | None = Field(None, min_length=1)
     root: Path | None = None
     split: str | None = None
+    join_seconds: float | None = Field(None, gt=0)
+    speeds: Annotated[tuple[Annotated[float, Field(ge=0.5, le=2)], ...], AfterValidator(_speeds)] = (1.0,)
     validation_speakers: int = Field(0, ge=0)
     validation_recordings: int = Field(8, ge=2)
     minimum_seconds: float = Field(0.5, ge=0)
     minimum_recordings: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> Self:
+        if (self.corpus is None) == (self.corpora is None):
+            raise ValueError("name what to train on, by corpus, or by corpora where there are several")
+        return self
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The corpora to train on, in order."""
+        places = self.corpora or {self.corpus or "": PlaceConfig()}
+        return tuple(
+            Source(name, place.root or self.root, place.split or self.split) for name, place in places.items()
+        )
 
 
 class BatchConfig(Config):
@@ -58,10 +109,16 @@ class BatchConfig(Config):
 
 
 class Recipe(Config):
-    """Everything that decides the weights that come out, and how the run is watched."""
+    """Everything that decides the weights that come out, and how the run is watched.
+
+    Attributes:
+        start_from: the folder of another run, whose encoder and prototypes this one begins with (large-margin
+            fine-tuning); null to begin at random. Speakers are matched by name.
+    """
 
     name: str = Field(pattern=r"^\w[\w. -]*$")
     seed: int = Field(1, ge=0, lt=2**63)
+    start_from: Path | None = None
     data: DataConfig
     batch: BatchConfig = BatchConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -134,9 +191,18 @@ class Recipe(Config):
         def absolute(path: Path | None) -> Path | None:
             return path and (folder / path.expanduser()).resolve()
 
-        data = self.data.model_copy(update={"root": absolute(self.data.root)})
+        places = self.data.corpora and {
+            name: place.model_copy(update={"root": absolute(place.root)})
+            for name, place in self.data.corpora.items()
+        }
         banks = {name: absolute(getattr(self.augment, name)) for name in ("musan", "rirs", "music")}
-        return self.model_copy(update={"data": data, "augment": self.augment.model_copy(update=banks)})
+        return self.model_copy(
+            update={
+                "start_from": absolute(self.start_from),
+                "data": self.data.model_copy(update={"root": absolute(self.data.root), "corpora": places}),
+                "augment": self.augment.model_copy(update=banks),
+            }
+        )
 
 
 def _set(content: dict[str, Any], override: str) -> None:
@@ -155,7 +221,7 @@ def _set(content: dict[str, Any], override: str) -> None:
         target[last] = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise RecipeError(f"--set {override}: '{value}' is not a YAML value") from error
-    if key in _PATHS and isinstance(target[last], str):
+    if _PATHS.fullmatch(key) and isinstance(target[last], str):
         target[last] = str(Path(target[last]).expanduser().resolve())
 
 

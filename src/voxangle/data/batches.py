@@ -6,16 +6,17 @@ from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
 
 from voxangle.audio import SAMPLE_RATE, Waveform
+from voxangle.data.manifest import Manifest
 from voxangle.data.sampler import Rows, SpeakerSampler
 from voxangle.errors import RecipeError
 
-__all__ = ["CropBatch", "CropReader", "Recordings", "SpeakerSampler"]
+__all__ = ["CropBatch", "CropReader", "LabelledRecordings", "Recordings", "SpeakerSampler"]
 
 
 class Recordings(Protocol):
@@ -27,6 +28,17 @@ class Recordings(Protocol):
 
     def read(self, row: int, first: int = 0, samples: int | None = None) -> Waveform:
         """Samples [first, first + samples) of a recording, to its end where ``samples`` is None."""
+
+
+class LabelledRecordings(Recordings, Protocol):
+    """Recordings and what is known of them: ``Prepared``, and what is made of it."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What is known of each, with measured seconds."""
+
+    def where(self, keep: np.ndarray[Any, np.dtype[np.bool_]]) -> Self:
+        """The recordings whose entry in ``keep``, shape (utterances,), is true, in their order."""
 
 
 @dataclass(frozen=True)

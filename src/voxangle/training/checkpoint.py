@@ -58,15 +58,20 @@ class Checkpoint:
             temporary.write_bytes(content.getbuffer())
 
     @classmethod
-    def read(cls, folder: Path) -> Checkpoint | None:
+    def read(cls, folder: Path, *, sweep: bool = True) -> Checkpoint | None:
         """The checkpoint of a run's folder, or None where there is none yet.
+
+        Args:
+            folder: the run's.
+            sweep: remove what a killed run left half-written; not for a folder in which another process may train.
 
         Raises:
             CheckpointError: the file is damaged or of another version.
         """
         path = folder / CHECKPOINT
-        for leftover in folder.glob(f".{CHECKPOINT}.*.tmp"):  # of a run that was killed while it wrote
-            leftover.unlink(missing_ok=True)
+        if sweep:
+            for leftover in folder.glob(f".{CHECKPOINT}.*.tmp"):  # of a run that was killed while it wrote
+                leftover.unlink(missing_ok=True)
         if not path.exists():
             return None
         try:

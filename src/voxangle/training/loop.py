@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from voxangle.augment import Augmenter, build_banks
 from voxangle.console import counting
 from voxangle.data.batches import CropBatch, CropReader, SpeakerSampler
+from voxangle.data.speeds import SpeedPerturbed
 from voxangle.encoders import build_encoder
 from voxangle.encoders.card import ModelCard, Threshold, TrainingSummary
 from voxangle.encoders.embedder import Embedder
@@ -36,8 +37,9 @@ from voxangle.training.checkpoint import CHECKPOINT, Checkpoint
 from voxangle.training.config import OptimizerConfig
 from voxangle.training.distributed import Ranks, agree, joined_ranks
 from voxangle.training.material import Material, gather_material
-from voxangle.training.progress import Log, StepRecord, TrainingProgress
+from voxangle.training.progress import Log, StepRecord, TrainingProgress, say
 from voxangle.training.schedule import contrast_is_on, lr_factor, margin_ramp
+from voxangle.training.start import start_from
 
 __all__ = ["Run", "TrainingInterrupted", "train"]
 
@@ -73,7 +75,7 @@ def train(recipe: Recipe, folder: Path, *, fresh: bool = False, console: Console
         with counting(speak, "preparing") as on_progress:
             material = gather_material(recipe.data, on_progress)
         for note in material.notes:
-            speak.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+            say(speak, note)
         return Run(recipe, folder, material, ranks, speak, fresh=fresh).train()
 
 
@@ -89,14 +91,18 @@ class Run:
         console: Console,
         *,
         fresh: bool,
+        cache: Path | None = None,
     ) -> None:
         self.recipe, self.folder, self.material = recipe, folder, material
         self.ranks, self.console = ranks, console
         torch.manual_seed(recipe.seed)
-        manifest = material.training.manifest
-        self.speakers = manifest.speakers()
+        recordings = SpeedPerturbed(material.training, recipe.data.speeds)
+        self.speakers, self.voices = recordings.speakers, recordings.voices
+        if len(recipe.data.speeds) > 1:
+            speeds = ", ".join(f"{speed:g}" for speed in recipe.data.speeds)
+            say(console, f"{self.voices} speakers at the speeds {speeds} make {len(self.speakers)} classes")
         self.sampler = SpeakerSampler(
-            manifest.labels(),
+            recordings.labels,
             speakers=recipe.batch.speakers,
             recordings=recipe.batch.recordings,
             seed=recipe.seed,
@@ -104,17 +110,17 @@ class Run:
             world_size=ranks.world_size,
         )
         self.reader = CropReader(
-            material.training,
-            manifest.labels(),
+            recordings,
+            recordings.labels,
             self.sampler,
             seconds=recipe.batch.seconds,
             seed=recipe.seed,
         )
         banks = build_banks(
-            recipe.augment, material.training, seed=recipe.seed, cache=cache_folder() / "augment"
+            recipe.augment, material.training, seed=recipe.seed, cache=cache or cache_folder() / "augment"
         )
         for note in banks.notes:
-            console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+            say(console, note)
         self.augmenter = Augmenter(recipe.augment, banks)
         self.filterbank = Filterbank(recipe.features).to(ranks.device)
         self.encoder = build_encoder(recipe.encoder).to(ranks.device)
@@ -125,6 +131,9 @@ class Run:
         self.balancer = self.objective.balancer(self.encoder)
         self.bf16 = _use_bf16(recipe.training.precision, ranks.device)
         self.step = 0 if fresh else self._restore()
+        if recipe.start_from and not self.step:
+            for note in start_from(recipe, self.speakers, self.encoder, self.objective):
+                say(console, note)
         self.parallel: nn.Module = self.encoder
         if ranks.world_size > 1:
             self.parallel = DistributedDataParallel(self.encoder)
@@ -189,7 +198,7 @@ class Run:
         draws = torch.Generator().manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
         with torch.no_grad():
             views = self.augmenter(
-                batch.waveforms.to(device), draws, labels, first_row=self.sampler.first_row
+                batch.waveforms.to(device), draws, labels % self.voices, first_row=self.sampler.first_row
             )
             features, _ = self.filterbank(views.flatten(0, 1))
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
@@ -261,7 +270,10 @@ class Run:
             filterbank=recipe.features,
             threshold=threshold,
             training=TrainingSummary(
-                recipe=recipe.name, corpora=(recipe.data.corpus,), steps=self.step, seed=recipe.seed
+                recipe=recipe.name,
+                corpora=tuple(source.corpus for source in recipe.data.sources),
+                steps=self.step,
+                seed=recipe.seed,
             ),
         )
         return Embedder(self.filterbank, self.encoder, card)

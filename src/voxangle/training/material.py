@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from voxangle.corpora import corpus_folder, corpus_reader
+from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.prepared import prepare_split
 from voxangle.data import Manifest, Trials
+from voxangle.data.batches import LabelledRecordings
 from voxangle.data.pairs import trials_of
-from voxangle.data.prepare import Prepared
+from voxangle.data.splicing import Spliced
 from voxangle.errors import CorpusError
 from voxangle.recipe import DataConfig
 
-__all__ = ["Material", "gather_material"]
+__all__ = ["Material", "divide", "gather_material", "read_corpora"]
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -28,45 +30,82 @@ class Material:
     """What a run learns from, and what it is watched on.
 
     Attributes:
-        training: prepared recordings of the training speakers.
-        validation: prepared recordings of the held-out speakers, or None.
+        training: recordings of the training speakers.
+        validation: recordings of the held-out speakers, or None.
         validation_trials: trials among them, or None.
         notes: what a person should know: recordings and speakers left out, and why.
     """
 
-    training: Prepared
-    validation: Prepared | None
+    training: LabelledRecordings
+    validation: LabelledRecordings | None
     validation_trials: Trials | None
     notes: tuple[str, ...]
 
 
 def gather_material(config: DataConfig, on_progress: Callable[[int, int], None] | None = None) -> Material:
-    """Read and prepare the corpus of a recipe, leave out what it asks to, hold out validation speakers.
+    """Read and prepare the corpora of a recipe, leave out what it asks to, hold out validation speakers.
 
     Raises:
-        CorpusError: the corpus cannot be reached, has too few speakers, or nothing of it is left.
+        CorpusError: a corpus cannot be reached, there are too few speakers, or nothing is left.
     """
-    reader = corpus_reader(config.corpus)
-    corpus = reader.read(config.root or corpus_folder(config.corpus))
-    split = config.split or ("train" if "train" in corpus.splits else next(iter(corpus.splits)))
-    prepared = prepare_split(corpus, split, on_progress=on_progress)
-    manifest = prepared.manifest
     notes = []
-    if prepared.left_out:
-        first = prepared.left_out[0]
-        notes.append(
-            f"{len(prepared.left_out)} recordings cannot be used and are left out, such as {first.path}: "
-            f"{first.cause} (all of them: {prepared.folder / 'left_out.csv'})"
-        )
+    prepared = []
+    for corpus, split in read_corpora(config):
+        prepared.append(prepare_split(corpus, split, on_progress=on_progress))
+        if left_out := prepared[-1].left_out:
+            first = left_out[0]
+            notes.append(
+                f"{len(left_out)} recordings cannot be used and are left out, such as {first.path}: "
+                f"{first.cause} (all of them: {prepared[-1].folder / 'left_out.csv'})"
+            )
+    return divide(prepared, config, notes)
 
+
+def read_corpora(config: DataConfig) -> list[tuple[Corpus, str]]:
+    """The corpora that a recipe names, as they are on disk, each with the split to train on.
+
+    Raises:
+        CorpusError: one of them is unknown or cannot be reached.
+    """
+    found = []
+    for source in config.sources:
+        corpus = corpus_reader(source.corpus).read(source.root or corpus_folder(source.corpus))
+        found.append(
+            (corpus, source.split or ("train" if "train" in corpus.splits else next(iter(corpus.splits))))
+        )
+    return found
+
+
+def divide(sources: Sequence[LabelledRecordings], config: DataConfig, notes: Sequence[str] = ()) -> Material:
+    """Join what is to be joined, leave out what is asked to, hold out validation speakers.
+
+    Args:
+        sources: the recordings of each corpus.
+        config: what is asked.
+        notes: what is known already.
+
+    Raises:
+        CorpusError: two corpora share a key, there are too few speakers, or nothing is left.
+    """
+    notes = list(notes)
+    recordings = sources[0]
+    if len(sources) > 1 or config.join_seconds:
+        recordings = Spliced.of(sources, config.join_seconds)
+        before = sum(len(source.samples) for source in sources)
+        if len(recordings.samples) < before:
+            notes.append(
+                f"{before} recordings were joined to {len(recordings.samples)}, of {config.join_seconds:g} s or more "
+                "where a speaker has as much on one channel"
+            )
+    manifest = recordings.manifest
     long_enough = manifest.column("seconds") >= config.minimum_seconds
     if not long_enough.all():
         notes.append(
             f"{(~long_enough).sum()} recordings shorter than {config.minimum_seconds} s are left out"
         )
     labels = manifest.labels()
-    recordings = np.bincount(labels[long_enough], minlength=labels.max() + 1)
-    few = (recordings > 0) & (recordings < config.minimum_recordings)
+    counts = np.bincount(labels[long_enough], minlength=labels.max() + 1)
+    few = (counts > 0) & (counts < config.minimum_recordings)
     if few.any():
         notes.append(
             f"{few.sum()} speakers with fewer than {config.minimum_recordings} recordings are left out"
@@ -76,13 +115,13 @@ def gather_material(config: DataConfig, on_progress: Callable[[int, int], None] 
     usable = manifest.where(keep)
     if len(usable.speakers()) < 2:
         raise CorpusError(
-            f"corpus '{corpus.name}', split '{split}': {len(usable.speakers())} speaker(s) to train on, at "
+            f"{_names(config)}: {len(usable.speakers())} speaker(s) to train on, at "
             "least two are needed; add recordings of others, or lower data.minimum_seconds and "
             "data.minimum_recordings"
         )
     held_out = _validation_speakers(usable, config.validation_speakers)
     watched = np.isin(manifest.column("speaker"), list(held_out))
-    training = prepared.where(keep & ~watched)
+    training = recordings.where(keep & ~watched)
     single = int((np.bincount(training.manifest.labels()) == 1).sum())
     if single:
         notes.append(
@@ -91,9 +130,17 @@ def gather_material(config: DataConfig, on_progress: Callable[[int, int], None] 
         )
     if not held_out:
         return Material(training, None, None, tuple(notes))
-    validation = prepared.where(_some_of_each(labels, keep & watched, config.validation_recordings))
+    validation = recordings.where(_some_of_each(labels, keep & watched, config.validation_recordings))
     trials = trials_of(validation.manifest, "validation")
     return Material(training, validation, trials, tuple(notes))
+
+
+def _names(config: DataConfig) -> str:
+    """The corpora and splits of a recipe, for a message."""
+    return " + ".join(
+        f"corpus '{source.corpus}'" + (f", split '{source.split}'" if source.split else "")
+        for source in config.sources
+    )
 
 
 def _validation_speakers(manifest: Manifest, count: int) -> set[str]:

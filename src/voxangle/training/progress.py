@@ -24,7 +24,12 @@ from rich.progress import (
 from voxangle.errors import MissingExtraError
 from voxangle.storage import append_line, atomic_write
 
-__all__ = ["Log", "StepRecord", "TrainingProgress"]
+__all__ = ["Log", "StepRecord", "TrainingProgress", "say"]
+
+
+def say(console: Console, note: str) -> None:
+    """Print a note, whole, whatever is in it."""
+    console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
