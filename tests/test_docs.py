@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from voxangle import objectives
+from voxangle.data import Trials
 
 ROOT = Path(__file__).parents[1]
 METHOD = ROOT / "docs" / "method.md"
@@ -40,6 +41,17 @@ def test_the_python_of_the_method_runs_and_trains(method: str) -> None:
     assert float(sum(names["losses"]).detach()) < before
     assert names["encoder"].weight.grad.norm() > 0
     assert names["prototypes"].grad.norm() > 0
+
+
+def test_the_python_of_the_corpora_page_draws_a_list(
+    voices: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my").mkdir()
+    (tmp_path / "my" / "recordings").symlink_to(voices)
+    monkeypatch.chdir(tmp_path)
+    (block,) = python_blocks((ROOT / "docs" / "corpora.md").read_text(encoding="utf-8"))
+    exec(block, {})
+    assert len(Trials.read(tmp_path / "mine.txt")) == 230
 
 
 @pytest.mark.parametrize("example", ["plain_pytorch.py", "lightning_module.py"])

@@ -113,7 +113,7 @@ def corpora_get(
     reader, target = corpus_reader(name), root or corpus_folder(name)
     if reader.get is None:
         if reader.how_to_get:
-            raise CorpusError(f"'{name}' cannot be fetched for you. {reader.how_to_get}")
+            raise CorpusError(f"voxangle does not fetch '{name}'; this is how to. {reader.how_to_get}")
         raise CorpusError(f"'{name}' reads what you have: nothing is to be got; give its place with --root")
     with downloading(_console()) as on_progress:
         reader.get(target, on_progress)
@@ -174,6 +174,53 @@ def corpora_prepare(
         console.print(f"note: {corpus.notes}", highlight=False, markup=False, soft_wrap=True)
 
 
+@corpora_app.command("shard")
+def corpora_shard(
+    name: Annotated[str, typer.Argument(help="A corpus of `voxangle corpora list`.")],
+    out: Annotated[str, typer.Option("--out", "-o", help="A folder, or a URL such as s3://bucket/corpus.")],
+    root: Annotated[Path | None, typer.Option(help="Where it lies; the cache by default.")] = None,
+    split: Annotated[str | None, typer.Option(help="One split only.")] = None,
+    flac: Annotated[
+        bool,
+        typer.Option("--flac", help="Code everything as FLAC, 16 kHz mono; else files stay as they are."),
+    ] = False,
+    together: Annotated[
+        int, typer.Option(min=1, help="Recordings of a speaker side by side: a multiple of a batch's K.")
+    ] = 8,
+    megabytes: Annotated[int, typer.Option(min=1, help="Size of a shard.")] = 256,
+) -> None:
+    """Write a corpus as tar shards that are read in order, from a disk or an object store."""
+    from voxangle.console import counting
+    from voxangle.corpora import corpus_folder, corpus_reader
+    from voxangle.corpora.prepared import split_of
+    from voxangle.data.shard_writer import write_shards
+
+    console = _console()
+    corpus = corpus_reader(name).read(root or corpus_folder(name))
+    for part in [split] if split else list(corpus.splits):
+        with counting(console, f"writing {part}") as on_progress:
+            shards = write_shards(
+                split_of(corpus, part),
+                f"{out.rstrip('/')}/{part}",
+                coding="flac" if flac else "keep",
+                together=together,
+                shard_bytes=megabytes * 10**6,
+                on_progress=on_progress,
+            )
+        hours = shards.manifest.column("seconds").sum() / 3600
+        size = sum(shard.bytes for shard in shards.shards) / 1e6
+        console.print(
+            f"{part}: {len(shards)} utterances, {len(shards.manifest.speakers())} speakers, {hours:.2f} h in "
+            f"{len(shards.shards)} shards, {size:.1f} MB, at {shards.place.address}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        if shards.left_out:
+            console.print(f"  left out: {len(shards.left_out)}, see {shards.place.address}/left_out.csv")
+            for left in shards.left_out[:5]:
+                console.print(f"    {left.path}: {left.cause}", highlight=False, soft_wrap=True)
+
+
 @app.command()
 def train(
     recipe: Annotated[Path, typer.Argument(help="A YAML recipe.")],
@@ -182,6 +229,15 @@ def train(
         list[str] | None, typer.Option("--set", help="Override an entry: optimizer.lr=0.1 (repeatable).")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew where the folder holds a run.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Look at the data, time a few steps, print the plan; train and write nothing."
+        ),
+    ] = False,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="For --check: how many processes will share the batch.")
+    ] = None,
 ) -> None:
     """Train by a recipe; run the same command again to go on with a run that stopped."""
     from voxangle.training.allocator import keep_freed_memory
@@ -192,6 +248,17 @@ def train(
     from voxangle.training.loop import train as run
 
     checked = Recipe.read(recipe, settings or [])
+    if check:
+        from voxangle.training.plan import make_plan, plan_table
+
+        plan = make_plan(checked, processes=processes or int(os.environ.get("WORLD_SIZE", "1")))
+        console = _console()
+        console.print(plan_table(plan))
+        for note in plan.notes:
+            console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+        return
+    if processes:
+        raise VoxangleError("--processes belongs to --check; torchrun says how many train")
     folder = out or Path("runs") / checked.name
     try:
         model = run(checked, folder, fresh=fresh, console=_console())
