@@ -89,7 +89,8 @@ def join_short(manifest: Manifest, samples: Rows, length: int) -> list[NDArray[n
 
     Recordings shorter than ``length`` are taken in their order, speaker by speaker and channel by channel, until
     together they are not; what is left over at the end goes to the last that were joined, or stands alone. The
-    others stay as they are. WeSpeaker and others prepare CN-Celeb so, with 5 s; where the left-over goes is ours.
+    others stay as they are. WeSpeaker prepares CN-Celeb to the same end, 5 s within speaker and genre, by Kaldi's
+    ``choose_utts_to_combine``, which joins other neighbours.
 
     Args:
         manifest: whose speakers and channels count.
