@@ -24,6 +24,7 @@ ROOMS = [
     {"metrics"},
     {"scoring"},
     {"training", "recipe"},
+    {"quality"},
     {"reporting"},
     {"demo"},
     {"cli"},

@@ -127,20 +127,99 @@ def corpora_check(
     headers: Annotated[
         bool, typer.Option("--headers", help="Read every file's header too: hours, files that are not audio.")
     ] = False,
+    audio: Annotated[
+        bool,
+        typer.Option("--audio", help="Read all audio: duplicates, clipping, silence, fake rates, levels."),
+    ] = False,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", "-m", help="With --audio: a run whose model looks for wrong labels."),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="With --audio: one split only.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="With --audio: where pages and tables go; quality/NAME."),
+    ] = None,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="With --audio: CSV tables instead of Parquet.")
+    ] = False,
 ) -> None:
-    """Is a corpus all there? Speakers and utterances against the published counts; what is missing or broken."""
+    """Is a corpus all there, and fit to learn from? Counts against the published ones; with --audio its quality."""
     from voxangle.corpora import corpus_folder, corpus_reader
+    from voxangle.corpora.completeness import Tally, inspect
     from voxangle.errors import CorpusError
 
-    reader = corpus_reader(name)
-    if reader.check is None:
-        raise CorpusError(
-            f"'{name}' has no published counts to check against; `voxangle corpora prepare {name}` reads it"
-        )
-    completeness = reader.check(root or corpus_folder(name), headers=headers)
+    if not audio and (model or split or out or as_csv):
+        raise CorpusError("--model, --split, --out and --csv ask about the audio: give --audio too")
+    reader, place = corpus_reader(name), root or corpus_folder(name)
+    if reader.check is not None:
+        completeness = reader.check(place, headers=headers)
+    else:
+        corpus = reader.read(place)
+        completeness = inspect(corpus.name, place, corpus.splits, {}, Tally(), headers=headers)
     typer.echo(str(completeness))
+    if audio:
+        _check_audio(
+            name, place, split, model, out or Path("quality") / name, ".csv" if as_csv else ".parquet"
+        )
     if not completeness.whole:
         raise typer.Exit(1)
+
+
+def _check_audio(name: str, root: Path, only: str | None, model: Path | None, out: Path, suffix: str) -> None:
+    """Measure each split; a table in the terminal, a row an utterance in a file, and a page."""
+    from rich.table import Table
+
+    from voxangle.console import counting
+    from voxangle.corpora import corpus_reader
+    from voxangle.corpora.prepared import prepare_split
+    from voxangle.errors import CheckpointError
+    from voxangle.quality import check_quality
+    from voxangle.reporting.quality_page import quality_rows, write_quality_page
+    from voxangle.storage import writable_folder
+
+    console, corpus = _console(), corpus_reader(name).read(root)
+    embedder = None
+    if model is not None:
+        from voxangle.encoders import Embedder
+
+        embedder = Embedder.load(model)
+    folder = writable_folder(out)
+    for part in [only] if only else list(corpus.splits):
+        with counting(console, f"preparing {part}") as on_progress:
+            prepared = prepare_split(corpus, part, on_progress=on_progress)
+        notes = [corpus.notes] if corpus.notes else []
+        facts = {"corpus": name, "split": part, "place": str(root)}
+        embeddings = posterior = None
+        if embedder is not None and model is not None:
+            from voxangle.quality.model import class_posterior, embed_usable
+
+            facts |= {"model": f"{embedder.card.name} ({model})"}
+            with counting(console, f"embedding {part}") as on_progress:
+                embeddings = embed_usable(embedder, prepared, on_progress)
+            try:
+                posterior = class_posterior(model, embeddings, prepared.manifest.column("speaker"))
+            except CheckpointError as error:
+                notes.append(f"Without the posterior of the own class: {error}")
+        with counting(console, f"measuring {part}") as on_progress:
+            quality = check_quality(
+                prepared, embeddings=embeddings, posterior=posterior, on_progress=on_progress
+            )
+        table = Table(box=None, pad_edge=False, header_style="bold", title=part, title_justify="left")
+        for heading in ("finding", "utterances", "share"):
+            table.add_column(heading, justify="left" if heading == "finding" else "right")
+        for row in quality_rows(quality):
+            table.add_row(*row)
+        console.print(table)
+        for note in notes:
+            console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+        safe = part.replace("/", "-")
+        quality.write(folder / f"{safe}{suffix}")
+        page = folder / f"{safe}.html"
+        write_quality_page(page, f"{corpus.name}, {part}", quality, facts=facts, notes=notes)
+        if prepared.left_out:
+            typer.echo(f"cannot be read: {prepared.folder / 'left_out.csv'}")
+        typer.echo(f"a row an utterance: {folder / f'{safe}{suffix}'}; to listen: {page}")
 
 
 @corpora_app.command("prepare")

@@ -1,0 +1,73 @@
+r"""Recordings that sound like another speaker than the one they are said to be of.
+
+With unit embeddings :math:`z`, less their mean over the corpus and brought back to unit length, and the centroid
+:math:`c_k` of speaker k (for the speaker itself: of its *other* utterances), the doubt in utterance i of speaker y is
+
+.. math::
+    d_i = \max_{k \neq y} \cos(z_i, c_k) - \cos(z_i, c_y^{(-i)})
+
+Above 0 another speaker is nearer. A speaker with one utterance has no others: its doubt is NaN. A model trained
+on the very labels has learnt some of the wrong ones too, and doubts them less.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Doubts", "doubt_labels"]
+
+_BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """How little each label is to be believed.
+
+    Attributes:
+        own: (N,) cosine to the speaker's other utterances; NaN where there are none.
+        other: (N,) cosine to the nearest other speaker; NaN where there is none.
+        nearest: (N,) that speaker's number.
+    """
+
+    own: NDArray[np.float64]
+    other: NDArray[np.float64]
+    nearest: NDArray[np.int64]
+
+    @property
+    def doubt(self) -> NDArray[np.float64]:
+        """d, (N,), in [-2, 2]."""
+        return self.other - self.own
+
+
+def doubt_labels(embeddings: NDArray[np.floating], labels: NDArray[np.int64]) -> Doubts:
+    """How little each label is to be believed.
+
+    Args:
+        embeddings: (N, D), none of them zero.
+        labels: (N,) speaker numbers in [0, C), each of them met.
+    """
+    unit = _unit(embeddings.astype(np.float64))
+    unit = _unit(unit - unit.mean(axis=0))
+    counts = np.bincount(labels)
+    sums = np.zeros((len(counts), unit.shape[1]))
+    np.add.at(sums, labels, unit)
+    own = np.einsum("nd,nd->n", unit, _unit(sums[labels] - unit))
+    own[counts[labels] == 1] = np.nan
+    centroids = _unit(sums)
+    other, nearest = np.full(len(unit), np.nan), np.zeros(len(unit), np.int64)
+    for first in range(0, len(unit), _BLOCK):
+        rows = np.arange(first, min(first + _BLOCK, len(unit)))
+        cosines = unit[rows] @ centroids.T
+        cosines[np.arange(len(rows)), labels[rows]] = -np.inf
+        nearest[rows] = cosines.argmax(axis=1)
+        best = cosines.max(axis=1)
+        other[rows] = np.where(np.isfinite(best), best, np.nan)
+    return Doubts(own, other, nearest)
+
+
+def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    unit: NDArray[np.float64] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return unit

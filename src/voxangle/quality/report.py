@@ -1,0 +1,198 @@
+"""What was measured against what is tolerated: a row an utterance, the worst of each kind first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from voxangle.data.prepare import Prepared
+from voxangle.quality.duplicates import Duplicate, find_duplicates
+from voxangle.quality.labels import doubt_labels
+from voxangle.quality.measures import Measures
+from voxangle.quality.survey import survey
+from voxangle.storage import atomic_write
+
+__all__ = ["KINDS", "Kind", "Limits", "Quality", "check_quality"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is tolerated.
+
+    Attributes:
+        clipping: share of samples in flat tops.
+        silence: share of frames that do not sound.
+        offset: distance of the mean from 0, full scale being 1.
+        above_4khz: the least energy above 4 kHz against that below, in dB.
+        shortest: seconds of sounding frames.
+        longest: seconds.
+        quietest: level in dB below full scale.
+        doubt: of a label, see ``doubt_labels``.
+    """
+
+    clipping: float = 1e-3
+    silence: float = 0.85
+    offset: float = 5e-3
+    above_4khz: float = -45.0
+    shortest: float = 0.5
+    longest: float = 60.0
+    quietest: float = -45.0
+    doubt: float = 0.1
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way in which a recording is doubtful.
+
+    Attributes:
+        name: of its column.
+        what: in words.
+        measure: the column that says how much.
+        worst_is_high: whether more of it is worse.
+    """
+
+    name: str
+    what: str
+    measure: str
+    worst_is_high: bool = True
+
+
+KINDS = (
+    Kind("wrong_label", "sounds like another speaker", "doubt"),
+    Kind("duplicate", "the same recording twice", "correlation"),
+    Kind("narrow_band", "nothing above 4 kHz: upsampled from 8 kHz, or telephone", "above_4khz", False),
+    Kind("clipped", "clipped", "clipping"),
+    Kind("mostly_silence", "mostly silence", "silence"),
+    Kind("offset_far", "mean far from zero (DC offset)", "offset_size"),
+    Kind("too_quiet", "very quiet", "level", False),
+    Kind("too_short", "too little speech", "sounding_seconds", False),
+    Kind("too_long", "very long", "seconds"),
+)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The quality of a corpus.
+
+    Attributes:
+        prepared: the audio that was measured.
+        table: a row an utterance: the manifest's columns, the measures, a column of truth values a kind.
+        duplicates: pairs of rows.
+        limits: what was tolerated.
+        with_labels: whether a model was asked about the labels.
+    """
+
+    prepared: Prepared
+    table: pa.Table
+    duplicates: tuple[Duplicate, ...]
+    limits: Limits
+    with_labels: bool
+
+    def kinds(self) -> list[Kind]:
+        """The kinds that were looked for."""
+        return [kind for kind in KINDS if kind.name != "wrong_label" or self.with_labels]
+
+    def worst(self, kind: Kind, most: int | None = None) -> NDArray[np.int64]:
+        """The rows of a kind, the worst first."""
+        rows = np.flatnonzero(self.table[kind.name].to_numpy(zero_copy_only=False))
+        values = self.table[kind.measure].to_numpy(zero_copy_only=False)[rows]
+        order = np.argsort(-values if kind.worst_is_high else values, kind="stable")
+        return np.asarray(rows[order][:most], dtype=np.int64)
+
+    def write(self, path: Path) -> None:
+        """Write the table as ``.csv`` or Parquet, atomically."""
+        with atomic_write(path) as temporary:
+            if path.suffix == ".csv":
+                pyarrow.csv.write_csv(self.table, temporary)
+            else:
+                pq.write_table(self.table, temporary)
+
+
+def check_quality(
+    prepared: Prepared,
+    *,
+    limits: Limits | None = None,
+    embeddings: NDArray[np.float32] | None = None,
+    posterior: NDArray[np.float64] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Quality:
+    """Measure a prepared corpus and hold it against the limits.
+
+    Args:
+        prepared: the audio.
+        limits: what is tolerated; None for the defaults.
+        embeddings: (N, D) of its utterances, to ask about the labels; a row of NaN where there is none.
+        posterior: (N,) of the own class under the prototypes of the model's run, NaN where it has none.
+        on_progress: called with (recordings measured, recordings).
+
+    Raises:
+        CorpusError: the prepared audio is no longer there.
+        StorageError: the measures cannot be kept.
+    """
+    limits = limits or Limits()
+    found = survey(prepared, on_progress=on_progress)
+    duplicates = tuple(find_duplicates(found.prints, prepared.read))
+    keys = prepared.manifest.column("utterance")
+    names = [field.name for field in fields(Measures)]
+    columns = dict(zip(names, np.array([astuple(one) for one in found.measures]).T, strict=True))
+    columns["sounding_seconds"] = columns["seconds"] * (1 - columns["silence"])
+    columns["offset_size"] = np.abs(columns["offset"])
+    columns["correlation"] = np.zeros(len(keys))
+    same_as = np.full(len(keys), "", dtype=object)
+    for pair in duplicates:
+        for row, other in ((pair.first, pair.other), (pair.other, pair.first)):
+            if pair.correlation > columns["correlation"][row]:
+                columns["correlation"][row], same_as[row] = pair.correlation, keys[other]
+    columns["duplicate"] = columns["correlation"] > 0
+    # Frames cannot tell where hardly any sound: a short click has no fricatives.
+    columns["narrow_band"] = (columns["above_4khz"] < limits.above_4khz) & (
+        columns["sounding_seconds"] >= 0.3
+    )
+    columns["clipped"] = columns["clipping"] > limits.clipping
+    columns["mostly_silence"] = columns["silence"] > limits.silence
+    columns["offset_far"] = columns["offset_size"] > limits.offset
+    columns["too_quiet"] = columns["level"] < limits.quietest
+    columns["too_short"] = columns["sounding_seconds"] < limits.shortest
+    columns["too_long"] = columns["seconds"] > limits.longest
+    if embeddings is not None:
+        columns |= _doubts(prepared, embeddings, posterior, limits)
+    base = prepared.manifest.table.drop_columns(["seconds"])
+    arrays = {name: base[name] for name in base.column_names} | {"same_as": pa.array(same_as, pa.string())}
+    table = pa.table(arrays | {name: pa.array(values) for name, values in columns.items()})
+    return Quality(prepared, table, duplicates, limits, embeddings is not None)
+
+
+def _doubts(
+    prepared: Prepared,
+    embeddings: NDArray[np.float32],
+    posterior: NDArray[np.float64] | None,
+    limits: Limits,
+) -> dict[str, NDArray[np.generic]]:
+    rows = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
+    speakers, labels = np.unique(prepared.manifest.column("speaker")[rows].astype(str), return_inverse=True)
+    doubts = doubt_labels(embeddings[rows], labels.astype(np.int64))
+
+    def spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        full = np.full(len(embeddings), np.nan)
+        full[rows] = values
+        return full
+
+    nearest = np.full(len(embeddings), "", dtype=object)
+    nearest[rows] = speakers[doubts.nearest]
+    doubt = spread(doubts.doubt)
+    known = np.full(len(embeddings), np.nan) if posterior is None else posterior
+    return {
+        "own_cosine": spread(doubts.own),
+        "other_cosine": spread(doubts.other),
+        "doubt": doubt,
+        "nearest_speaker": nearest,
+        "own_class_posterior": known,
+        "wrong_label": np.nan_to_num(doubt, nan=-np.inf) > limits.doubt,
+    }

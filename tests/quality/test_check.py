@@ -1,0 +1,171 @@
+"""A corpus with seeded defects, from the files to the table and the page."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from voxangle.cli import app
+from voxangle.corpora import corpus_reader
+from voxangle.corpora.prepared import prepare_split
+from voxangle.data.prepare import Prepared
+from voxangle.quality import KINDS, Limits, check_quality
+from voxangle.quality import survey as measured
+from voxangle.reporting.quality_page import quality_rows, write_quality_page
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture
+def spoilt(tmp_path: Path, voices: Path) -> Path:
+    """The made-up voices, with one recording of each defect."""
+    root = tmp_path / "spoilt"
+    shutil.copytree(voices, root)
+
+    def spoil(key: str) -> tuple[Path, np.ndarray]:
+        return root / key, soundfile.read(root / key, dtype="float32")[0]
+
+    shutil.copy(root / "s0" / "u0.wav", root / "s1" / "copy.wav")
+    path, wave = spoil("s2/u0.wav")
+    soundfile.write(path, np.clip(3 * wave, -0.3, 0.3), 16_000)
+    path, wave = spoil("s3/u1.wav")
+    soundfile.write(path, np.concatenate([np.zeros(16_000 * 15, np.float32), wave]), 16_000)
+    path, wave = spoil("s4/u2.wav")
+    soundfile.write(path, wave + 0.1, 16_000)
+    path, wave = spoil("s5/u3.wav")
+    soundfile.write(path, wave * 0.005, 16_000)
+    soundfile.write(root / "s5" / "short.wav", wave[:4_000], 16_000)
+    (root / "s5" / "broken.wav").write_bytes(b"RIFF, and no more")
+    return root
+
+
+@pytest.fixture
+def prepared(spoilt: Path) -> Prepared:
+    return prepare_split(corpus_reader("folder").read(spoilt), "all")
+
+
+def found(prepared: Prepared, kind: str) -> list[str]:
+    quality = check_quality(prepared)
+    rows = quality.worst(next(one for one in KINDS if one.name == kind))
+    return [str(quality.table["utterance"][int(row)]) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [
+        ("clipped", "s2/u0"),
+        ("mostly_silence", "s3/u1"),
+        ("offset_far", "s4/u2"),
+        ("too_quiet", "s5/u3"),
+        ("too_short", "s5/short"),
+    ],
+)
+def test_each_defect_is_found_where_it_is_and_nowhere_else(prepared: Prepared, kind: str, file: str) -> None:
+    assert [key.removesuffix(".wav") for key in found(prepared, kind)] == [file]
+
+
+def test_a_copy_under_another_speaker_is_named_on_both_sides(prepared: Prepared) -> None:
+    table = check_quality(prepared).table
+    keys, same_as = table["utterance"].to_pylist(), table["same_as"].to_pylist()
+    pairs = {(key, other) for key, other in zip(keys, same_as, strict=True) if other}
+    assert len(pairs) == 2
+    assert {(other, key) for key, other in pairs} == pairs
+
+
+def test_what_cannot_be_read_is_counted_and_stops_nothing(prepared: Prepared) -> None:
+    rows = quality_rows(check_quality(prepared))
+    assert ("cannot be read", "1") in [(what, count) for what, count, _ in rows]
+
+
+def test_the_limits_are_the_users(prepared: Prepared) -> None:
+    quality = check_quality(prepared, limits=Limits(longest=1.0, shortest=0.0))
+    assert quality.table["too_long"].to_pylist().count(True) == len(quality.table) - 1
+    assert not any(quality.table["too_short"].to_pylist())
+
+
+def test_measures_are_kept_and_those_of_other_audio_removed(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stale = prepared.folder / "measures-0000000000000000-00000.parquet"
+    stale.write_bytes(b"of other audio")
+    first = measured(prepared)
+    assert not stale.exists()
+    monkeypatch.setattr(Prepared, "read", lambda *_: pytest.fail("what is known is not measured again"))
+    again = measured(prepared)
+    assert again.measures == first.measures
+    assert all(np.array_equal(a.vector, b.vector) for a, b in zip(again.prints, first.prints, strict=True))
+
+
+def test_a_broken_file_of_the_cache_is_measured_again(prepared: Prepared) -> None:
+    first = measured(prepared)
+    next(prepared.folder.glob("measures-*.parquet")).write_bytes(b"broken")
+    assert measured(prepared).measures == first.measures
+
+
+def test_swapped_labels_are_found_by_the_embeddings(prepared: Prepared) -> None:
+    speakers = prepared.manifest.labels()
+    random = np.random.default_rng(0)
+    embeddings = random.standard_normal((6, 8))[speakers] + 0.1 * random.standard_normal((len(speakers), 8))
+    embeddings[1] = embeddings[-1]
+    embeddings[2] = np.nan
+    quality = check_quality(prepared, embeddings=embeddings.astype(np.float32))
+    assert quality.worst(KINDS[0]).tolist() == [1]
+    assert quality.table["nearest_speaker"][1].as_py() == quality.table["speaker"][len(speakers) - 1].as_py()
+    assert quality.table["nearest_speaker"][2].as_py() == ""
+
+
+def test_the_page_plays_the_worst_and_asks_for_nothing_else(prepared: Prepared, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    write_quality_page(page, "a <corpus>", check_quality(prepared), facts={"split": "all"}, notes=["A note."])
+    text = page.read_text(encoding="utf-8")
+    assert "media-src data:" in text
+    assert "a &lt;corpus&gt;" in text
+    sources = re.findall(r'src="([^"]{0,30})', text)
+    assert sources
+    assert all(source.startswith("data:audio/ogg;base64,") for source in sources)
+    assert "http:" not in text
+    assert "https:" not in text
+
+
+def test_the_command_reports_a_corpus_without_published_counts(spoilt: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = ["corpora", "check", "folder", "--root", str(spoilt), "--audio", "--out", str(out)]
+    done = RUNNER.invoke(app, command)
+    assert done.exit_code == 1, done.output  # a broken file: not whole
+    assert "the same recording twice" in done.output
+    assert (out / "all.html").is_file()
+    assert pq.read_table(out / "all.parquet").num_rows == 26
+    done = RUNNER.invoke(app, [*command, "--csv"])
+    assert pyarrow.csv.read_csv(out / "all.csv").num_rows == 26
+
+
+def test_the_command_needs_no_audio_for_a_count(voices: Path) -> None:
+    done = RUNNER.invoke(app, ["corpora", "check", "folder", "--root", str(voices)])
+    assert done.exit_code == 0, done.output
+    assert "6 speakers, 24 utterances" in done.output
+
+
+def test_a_model_says_which_labels_it_doubts(voices: Path, recipe_file: Path, tmp_path: Path) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    assert RUNNER.invoke(app, ["train", str(recipe_file), "--out", str(run)]).exit_code == 0
+    command = ["corpora", "check", "folder", "--root", str(voices), "--audio", "--model", str(run)]
+    done = RUNNER.invoke(app, [*command, "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "sounds like another speaker" in done.output
+    posterior = pq.read_table(out / "all.parquet")["own_class_posterior"].to_numpy()
+    # Of six speakers two were held out for validation: the run has no prototypes of them.
+    assert np.isfinite(posterior).sum() == 16
+
+
+def test_questions_about_audio_need_the_audio(voices: Path) -> None:
+    done = RUNNER.invoke(app, ["corpora", "check", "folder", "--root", str(voices), "--csv"])
+    assert done.exit_code != 0
+    assert "--audio" in str(done.exception)
