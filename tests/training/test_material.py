@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from voxangle.errors import CorpusError
-from voxangle.recipe import DataConfig
+from voxangle.recipe import DataConfig, PlaceConfig
 from voxangle.training.material import gather_material
 
 
@@ -74,3 +74,36 @@ def test_recordings_too_short_are_left_out(voices: Path) -> None:
     with pytest.raises(CorpusError, match=r"0 speaker\(s\).*minimum_seconds"):
         gather_material(config(voices, minimum_seconds=2.5))
     assert len(gather_material(config(voices, minimum_seconds=1.9)).training.manifest) == 24
+
+
+def test_short_recordings_are_joined_before_anything_is_counted(voices: Path) -> None:
+    material = gather_material(config(voices, join_seconds=3.5, minimum_seconds=3.0, validation_speakers=2))
+    assert len(material.training.manifest) == 4 * 2
+    assert (material.training.manifest.column("seconds") == 4.0).all()
+    assert len(material.training.read(0)) == 4 * 16_000
+    assert "24 recordings were joined to 12" in "\n".join(material.notes)
+    # Held out is who is held out without joining.
+    plain = gather_material(config(voices, validation_speakers=2))
+    assert material.training.manifest.speakers() == plain.training.manifest.speakers()
+
+
+def test_several_corpora_train_together(voices: Path, tmp_path: Path) -> None:
+    table = copy(voices, tmp_path / "mine", ["s0/*", "s1/*"]).rename(tmp_path / "theirs")
+    for file in sorted(table.glob("*/*")):
+        file.rename(file.with_name(f"their-{file.name}"))
+    rows = [f"{file.relative_to(table)},t-{file.parent.name}" for file in sorted(table.glob("*/*"))]
+    (table / "utterances.csv").write_text("path,speaker\n" + "\n".join(rows) + "\n")
+    places = {"folder": PlaceConfig(root=voices), "table": PlaceConfig(root=table)}
+    material = gather_material(DataConfig(corpora=places))
+    assert material.training.manifest.speakers() == [*(f"s{i}" for i in range(6)), "t-s0", "t-s1"]
+    for row in (0, len(material.training.samples) - 1):
+        assert len(material.training.read(row)) == material.training.samples[row] == 32_000
+
+
+def test_corpora_that_share_a_key_are_refused(voices: Path, tmp_path: Path) -> None:
+    table = copy(voices, tmp_path / "mine", ["s0/*"])
+    rows = [f"{file.relative_to(table)},s0" for file in sorted(table.glob("*/*"))]
+    (table / "utterances.csv").write_text("path,speaker\n" + "\n".join(rows) + "\n")
+    places = {"folder": PlaceConfig(root=voices), "table": PlaceConfig(root=table)}
+    with pytest.raises(CorpusError, match=r"corpus 'folder' \+ corpus 'table'.*s0/u0.wav.*more than once"):
+        gather_material(DataConfig(corpora=places))

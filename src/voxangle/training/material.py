@@ -90,7 +90,10 @@ def divide(sources: Sequence[LabelledRecordings], config: DataConfig, notes: Seq
     notes = list(notes)
     recordings = sources[0]
     if len(sources) > 1 or config.join_seconds:
-        recordings = Spliced.of(sources, config.join_seconds)
+        try:
+            recordings = Spliced.of(sources, config.join_seconds)
+        except CorpusError as error:
+            raise CorpusError(f"{_names(config)} cannot be trained on together: {error}") from error
         before = sum(len(source.samples) for source in sources)
         if len(recordings.samples) < before:
             notes.append(

@@ -102,7 +102,8 @@ class MadeUpRecordings:
     def read(self, row: int, first: int = 0, samples: int | None = None) -> Waveform:
         """Noise, the same at every call."""
         count = int(self.samples[row]) - first if samples is None else samples
-        return np.take(self._noise, np.arange(7919 * row + first, 7919 * row + first + count), mode="wrap")
+        begin = (7919 * row + first) % len(self._noise)
+        return np.take(self._noise, np.arange(begin, begin + count), mode="wrap")
 
     def where(self, keep: NDArray[np.bool_]) -> MadeUpRecordings:
         """The recordings whose entry in ``keep``, shape (utterances,), is true, in their order."""
