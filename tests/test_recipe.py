@@ -68,6 +68,11 @@ def test_a_path_on_the_command_line_is_relative_to_where_one_stands(
         ("optimizer: {learning_rate: 1, lrr: 2}", "unknown key 'optimizer.lrr'; did you mean 'lr'"),
         ("objective: {contrastive: {temprature: 1}}", "did you mean 'temperature'"),
         ("objective: {balancing: {kind: mgda, normalizer: l2}}", "did you mean 'normaliser'"),
+        (
+            "objective: {classification: {kind: softmax, margin: 0.2}}",
+            "'objective.classification.margin'; known: kind; the kind is softmax: --set ",
+        ),
+        ("objective: {balancing: {kind: equal, floor: 0.4}}", "known: kind; the kind is equal"),
         ("objective: {balancing: {kind: average}}", "objective.balancing"),
         ("objective: {contrastive: {attention: {form: logits}}}", "'logit'"),
         ("optimizer: {lr: -1}", "'optimizer.lr'"),

@@ -231,33 +231,56 @@ def _explain(error: ValidationError) -> Iterable[str]:
         location = [str(part) for part in problem["loc"] if part not in _TAGS]
         key = ".".join(location)
         if problem["type"] == "extra_forbidden":
-            yield f"unknown key '{key}'{nearest(location[-1], _keys_beside(location))}"
+            known = nearest(location[-1], _keys_beside(problem["loc"]))
+            yield f"unknown key '{key}'{known}{_whole_section(problem['loc'])}"
         elif problem["type"] == "missing":
             yield f"'{key}' is missing"
         elif problem["type"] in {"dict_type", "model_type", "model_attributes_type"}:
             yield f"'{key}': expected a section with entries of its own (given: {problem['input']!r})"
         elif problem["type"] == "union_tag_invalid":
             context = problem["ctx"]
-            known = [tag.strip("'") for tag in context["expected_tags"].split(", ")]
+            tags = [tag.strip("'") for tag in context["expected_tags"].split(", ")]
             entry = context["discriminator"].strip("'")
-            yield f"'{key}.{entry}': unknown '{context['tag']}'{nearest(context['tag'], known)}"
+            yield f"'{key}.{entry}': unknown '{context['tag']}'{nearest(context['tag'], tags)}"
         else:
             given = "" if isinstance(problem["input"], dict) else f" (given: {problem['input']!r})"
             message = problem["msg"].removeprefix("Value error, ")
             yield f"'{key}': {message}{given}" if key else message
 
 
-def _keys_beside(location: Sequence[str]) -> Iterable[str]:
-    """The keys that the section of a location knows."""
+def _keys_beside(location: Sequence[int | str]) -> Iterable[str]:
+    """The keys that the section of a location (tags of unions included) knows."""
     models: list[type[BaseModel]] = [Recipe]
-    for part in location[:-1]:
-        models = [
-            inner
-            for model in models
-            if part in model.model_fields
-            for inner in _models_in(model.model_fields[part].annotation)
-        ]
+    for part in map(str, location[:-1]):
+        if part in _TAGS:
+            models = [model for model in models if part in _tags_of(model)]
+        else:
+            models = [
+                inner
+                for model in models
+                if part in model.model_fields
+                for inner in _models_in(model.model_fields[part].annotation)
+            ]
     return {name for model in models for name in model.model_fields}
+
+
+def _tags_of(model: type[BaseModel]) -> Iterable[str]:
+    return [
+        tag
+        for name in ("kind", "architecture")
+        if name in model.model_fields
+        for tag in typing.get_args(model.model_fields[name].annotation)
+    ]
+
+
+def _whole_section(location: Sequence[int | str]) -> str:
+    """How to leave behind the keys of another kind, where the section is of one."""
+    *section, tag = map(str, location[:-1]) if len(location) > 1 else [""]
+    if tag not in KINDS:
+        return ""
+    return (
+        f"; the kind is {tag}: --set {'.'.join(section)}='{{kind: {tag}}}' leaves out what belongs to another"
+    )
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from voxangle.objectives import (
     aam_softmax_loss,
@@ -50,6 +51,18 @@ def spoiled(entry: float) -> torch.Tensor:
         ),
         ({"attention": A[0, :5]}, r"attention must have shape \(6, 6\) or \(6,\) .* got \(5,\)"),
         ({"attention": (A > 0.5)}, "attention must be floating-point, got torch.bool"),
+        ({"embeddings": Z.numpy()}, "embeddings must be a torch.Tensor, got numpy.ndarray"),
+        ({"labels": Y.numpy()}, "labels must be a torch.Tensor, got numpy.ndarray"),
+        ({"labels": [0, 1, 2, 0, 1, 2]}, "labels must be a torch.Tensor, got builtins.list"),
+        ({"attention": A.numpy()}, "attention must be a torch.Tensor, got numpy.ndarray"),
+        (
+            {"temperature": nn.Parameter(torch.tensor(0.1))},
+            "temperature must be a constant, got a tensor that req",
+        ),
+        (
+            {"margin": nn.Parameter(torch.tensor(0.1))},
+            "margin must be a constant, got a tensor that requires",
+        ),
         ({"attention": spoiled(-0.5)}, r"attention must be finite and >= 0, got entries in \[-0.5, "),
         ({"attention": spoiled(math.nan)}, r"attention must be finite and >= 0, got entries in \[nan, nan\]"),
         ({"attention": spoiled(math.inf)}, r"attention must be finite and >= 0, got entries in .*inf\]"),
@@ -67,6 +80,7 @@ def test_the_contrastive_loss_names_the_mistake(changes: dict[str, object], mess
     [
         ({"embeddings": Z.int()}, "embeddings must be floating-point, got torch.int32"),
         ({"embeddings": torch.randn(6, 5)}, r"prototypes must have shape .* dimension 5, got \(3, 4\)"),
+        ({"prototypes": W.numpy()}, "prototypes must be a torch.Tensor, got numpy.ndarray"),
         ({"prototypes": W[0]}, r"prototypes must have shape .* got \(4,\)"),
         ({"prototypes": W.long()}, "prototypes must be floating-point, got torch.int64"),
         ({"labels": Y + 1}, r"labels must lie in \[0, 3\), one number for each prototype, got 3"),
@@ -95,3 +109,10 @@ def test_labels_may_be_any_integers(dtype: torch.dtype) -> None:
     assert torch.equal(supervised_contrastive_loss(Z, y), supervised_contrastive_loss(Z, Y))
     assert torch.equal(aam_softmax_loss(Z, y, W), aam_softmax_loss(Z, Y, W))
     assert torch.equal(class_aware_attention(Z, y, W), class_aware_attention(Z, Y, W))
+
+
+def test_a_compiled_loss_still_looks_at_its_attention() -> None:
+    compiled = torch.compile(supervised_contrastive_loss, backend="eager")
+    torch.testing.assert_close(compiled(Z, Y, attention=A), supervised_contrastive_loss(Z, Y, attention=A))
+    with pytest.raises(ValueError, match="attention must be finite"):
+        compiled(Z, Y, attention=spoiled(-0.5))

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from voxangle.objectives import additive_angular_margin, supervised_contrastive_loss
+from voxangle.objectives.blockwise import choose_block_size
 
 FORMS = ["numerator", "positive", "arcface"]
 
@@ -128,6 +129,43 @@ def test_gradients_and_second_gradients_are_those_of_finite_differences(
     assert torch.autograd.gradgradcheck(loss, (embeddings, attention))
 
 
+def test_the_gradient_is_the_same_whether_or_not_it_will_be_differentiated() -> None:
+    embeddings, labels = batch(11)
+    embeddings.requires_grad_()
+    weights = belief(11, (23,)).requires_grad_()
+
+    def loss() -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return supervised_contrastive_loss(
+                embeddings.float(), labels, margin=0.2, attention=weights.float()
+            )
+
+    once = torch.autograd.grad(loss(), (embeddings, weights))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        again = torch.autograd.grad(loss(), (embeddings, weights), create_graph=True)
+    for one, two in zip(once, again, strict=True):
+        torch.testing.assert_close(one, two.detach(), rtol=1e-5, atol=1e-7)
+
+
+def test_attention_learns_where_the_embeddings_are_frozen() -> None:
+    embeddings, labels = batch(13)
+    alone, beside = belief(13, (23,)).requires_grad_(), belief(13, (23,)).requires_grad_()
+    moving = embeddings.clone().requires_grad_()
+    frozen = supervised_contrastive_loss(embeddings, labels, attention=alone, block_size=5)
+    free = supervised_contrastive_loss(moving, labels, attention=beside, block_size=5)
+    (one,) = torch.autograd.grad(frozen, alone)
+    torch.testing.assert_close(one, torch.autograd.grad(free, beside)[0])
+    assert one.norm() > 0
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
+@pytest.mark.parametrize("samples", [1, 256, 8192, 32_768, 10_000_000])
+def test_a_chosen_block_is_bounded_in_rows_and_pairs(device: str, samples: int) -> None:
+    rows = choose_block_size(samples, torch.device(device))
+    assert rows >= 64
+    assert rows == 64 or rows * samples <= 2**26
+
+
 def test_weights_of_samples_are_the_smaller_weight_of_each_pair() -> None:
     embeddings, labels = batch(5)
     weights = belief(5, (23,))
@@ -153,9 +191,9 @@ def test_going_back_twice_gives_the_same_gradient_scaled() -> None:
     torch.testing.assert_close(quiet, loss.detach())
 
 
-@pytest.mark.parametrize("block_size", [0, -3])
-def test_a_block_holds_at_least_one_anchor(block_size: int) -> None:
-    with pytest.raises(ValueError, match=f"block_size must be >= 1, or None, got {block_size}"):
+@pytest.mark.parametrize("block_size", [0, -3, 2.0])
+def test_a_block_holds_at_least_one_anchor(block_size: object) -> None:
+    with pytest.raises(ValueError, match=f"block_size must be an integer >= 1, got {block_size}"):
         supervised_contrastive_loss(*batch(9), block_size=block_size)
 
 

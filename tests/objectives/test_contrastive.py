@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,7 +13,12 @@ from hypothesis import strategies as st
 from pytorch_metric_learning.losses import SupConLoss
 from torch import Tensor
 
-from voxangle.objectives import additive_angular_margin, class_aware_attention, supervised_contrastive_loss
+from voxangle.objectives import (
+    additive_angular_margin,
+    class_aware_attention,
+    own_class_posterior,
+    supervised_contrastive_loss,
+)
 
 FORMS = ["numerator", "positive", "arcface"]
 
@@ -270,6 +277,9 @@ def test_attention_is_positive_symmetric_and_not_constant(
     embeddings, labels = batch(seed)
     generator = torch.Generator().manual_seed(seed)
     prototypes = torch.randn(4, 8, generator=generator, dtype=torch.float64)
+    # A sample on its prototype and one on a stranger's: where all are equally certain, attention may well be constant.
+    embeddings[:2] = prototypes[labels[0]]
+    labels[1] = (labels[0] + 1) % 4
     attention = class_aware_attention(embeddings, labels, prototypes, scale=scale, normalise=normalise)
     assert attention.min() > 0
     assert torch.equal(attention, attention.T)
@@ -335,6 +345,65 @@ def test_attention_that_underflows_stays_positive_and_the_loss_finite(
     loss.backward()
     assert loss.isfinite()
     assert z.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("normalise", ["max", "mean", None])
+def test_the_posterior_is_divided_by_what_it_says(normalise: str | None) -> None:
+    embeddings, labels = batch(27)
+    prototypes = torch.randn(4, 8, generator=torch.Generator().manual_seed(27), dtype=torch.float64)
+    unit, centres = (x / x.norm(dim=1, keepdim=True) for x in (embeddings, prototypes))
+    raw = [(10 * unit[i] @ centres.T).softmax(0)[labels[i]] for i in range(12)]
+    divisor = {"max": max(raw), "mean": sum(raw) / 12, None: 1}[normalise]
+    ours = own_class_posterior(embeddings, labels, prototypes, normalise=normalise)
+    torch.testing.assert_close(ours, torch.stack(raw) / divisor)
+    # Under autocast nothing changes.
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        single = own_class_posterior(embeddings.float(), labels, prototypes.float(), normalise=normalise)
+    torch.testing.assert_close(single.double(), ours, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("form", ["logit", "log_weight"])
+def test_attention_of_low_precision_is_computed_with_in_float32(dtype: torch.dtype, form: str) -> None:
+    embeddings, labels = batch(29, samples=60)
+    low = weights(29, 60)[0].to(dtype).requires_grad_()
+    exact = low.detach().float().requires_grad_()
+    options = {"margin": 0.2, "attention_form": form, "pairs": "all"}
+    one, two = (
+        supervised_contrastive_loss(embeddings.float(), labels, attention=a, block_size=b, **options)
+        for a, b in ((low, 1), (exact, 60))
+    )
+    torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5)
+    # Sixty blocks, and not more than the one rounding at the end.
+    slope, wanted = torch.autograd.grad(one, low)[0], torch.autograd.grad(two, exact)[0]
+    assert slope.dtype == dtype
+    assert (slope.float() - wanted).norm() < 1.1 * (wanted.to(dtype).float() - wanted).norm() + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("function", "defaults"),
+    [
+        (
+            supervised_contrastive_loss,
+            {
+                "temperature": 0.07,
+                "margin": 0.0,
+                "margin_form": "numerator",
+                "attention": None,
+                "attention_form": "logit",
+                "pairs": "negatives",
+                "block_size": None,
+            },
+        ),
+        (class_aware_attention, {"scale": 10.0, "normalise": "max", "detach": True}),
+        (own_class_posterior, {"scale": 10.0, "normalise": "max", "detach": True}),
+    ],
+)
+def test_the_defaults_are_those_that_the_method_states(
+    function: Callable[..., Tensor], defaults: dict[str, object]
+) -> None:
+    parameters = inspect.signature(function).parameters.values()
+    assert {p.name: p.default for p in parameters if p.default is not p.empty} == defaults
 
 
 def test_no_gradient_flows_through_attention_unless_asked() -> None:

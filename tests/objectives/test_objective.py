@@ -8,19 +8,30 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from voxangle.errors import RecipeError
 from voxangle.metrics import eer
 from voxangle.objectives import (
+    Balancer,
     Objective,
     ObjectiveConfig,
     aam_softmax_loss,
     am_softmax_loss,
     angular_prototypical_loss,
     backward_balanced,
+    cagrad,
     class_aware_attention,
+    contrasts,
+    equal,
+    fixed,
+    imtl_g,
+    mgda,
     nt_xent_am_loss,
+    pcgrad,
     softmax_loss,
+    sphereface2_initial_bias,
     sphereface2_loss,
     supervised_contrastive_loss,
+    upgrad,
 )
 
 
@@ -204,6 +215,112 @@ def test_every_balancer_is_to_be_had(settings: dict[str, object]) -> None:
     assert ("weighing.log_variances" in dict(objective.named_parameters())) == learns
 
 
+@pytest.mark.parametrize(
+    ("settings", "same"),
+    [
+        ({"kind": "equal"}, equal()),
+        ({"kind": "fixed"}, fixed((1, 1))),
+        ({"kind": "fixed", "weights": [3, 1]}, fixed((3, 1))),
+        ({}, mgda(floor=0.4)),
+        ({"normaliser": "loss+", "floor": 0.1}, mgda("loss+", floor=0.1)),
+        ({"floor": 0}, mgda()),
+        ({"kind": "upgrad"}, upgrad()),
+        ({"kind": "cagrad"}, cagrad(0.5)),
+        ({"kind": "cagrad", "c": 0.9}, cagrad(0.9)),
+        ({"kind": "pcgrad"}, pcgrad()),
+        ({"kind": "imtl_g"}, imtl_g()),
+    ],
+)
+def test_a_balancer_is_its_function(settings: dict[str, object], same: Balancer) -> None:
+    config = ObjectiveConfig.model_validate({"balancing": settings})
+    weighing = Objective(config, speakers=4, dimension=8).weighing
+    losses = torch.tensor([3.0, 0.5], dtype=torch.float64)
+    for cross in (-1.5, 0.7):  # in conflict, and not
+        products = torch.tensor([[9.0, cross], [cross, 1.0]], dtype=torch.float64)
+        torch.testing.assert_close(weighing(losses, products), same(losses, products))
+
+
+def test_attention_is_detached_unless_the_recipe_says_otherwise() -> None:
+    z, y = problem()
+    for detach in (True, False):
+        content = {"contrastive": {"attention": {"detach": detach}}}
+        objective = Objective(ObjectiveConfig.model_validate(content), speakers=4, dimension=8)
+        loss = objective(z.clone().requires_grad_(), y)["contrastive"]
+        (slope,) = torch.autograd.grad(loss, objective.classification.prototypes, allow_unused=True)
+        assert (slope is None) == detach
+
+
+def test_what_a_classifier_starts_from() -> None:
+    torch.manual_seed(0)
+    heads = {
+        kind: ObjectiveConfig.model_validate({"classification": {"kind": kind} | more}).classification.build(
+            50, 40
+        )
+        for kind, more in {
+            "softmax": {},
+            "am_softmax": {"subcentres": 2},
+            "aam_softmax": {"subcentres": 3},
+            "sphereface2": {"subcentres": 2, "margin": 0.15, "margin_form": "angular", "scale": 20},
+        }.items()
+    }
+    shapes = {kind: tuple(head.prototypes.shape) for kind, head in heads.items()}
+    assert shapes == {
+        "softmax": (50, 40),
+        "am_softmax": (50, 2, 40),
+        "aam_softmax": (50, 3, 40),
+        "sphereface2": (50, 2, 40),
+    }
+    for head in heads.values():
+        rows = head.prototypes.detach().view(-1, 40)
+        assert float(rows.std()) == pytest.approx((2 / (len(rows) + 40)) ** 0.5, rel=0.1)
+    bias = sphereface2_initial_bias(50, margin=0.15, margin_form="angular", scale=20)
+    assert float(heads["sphereface2"].bias.detach()) == pytest.approx(bias)
+    z, y = torch.randn(6, 40), torch.arange(6)
+    expected = sphereface2_loss(
+        z,
+        y,
+        heads["sphereface2"].prototypes,
+        heads["sphereface2"].bias,
+        margin=0.15,
+        margin_form="angular",
+        scale=20,
+    )
+    assert torch.equal(heads["sphereface2"](z, y), expected)
+
+
+def test_every_setting_of_the_contrast_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, object] = {}
+
+    def spy(embeddings: torch.Tensor, labels: torch.Tensor, **settings: object) -> torch.Tensor:
+        seen.update(settings)
+        return embeddings.sum()
+
+    monkeypatch.setattr(contrasts, "supervised_contrastive_loss", spy)
+    settings = {"temperature": 0.3, "margin": 0.4, "margin_form": "positive", "block_size": 7}
+    attention = {"form": "logit", "pairs": "all"}
+    content = {"contrastive": settings | {"attention": attention}}
+    Objective(ObjectiveConfig.model_validate(content), speakers=4, dimension=8)(*problem())
+    assert isinstance(seen.pop("attention"), torch.Tensor)
+    assert seen == settings | {"attention_form": "logit", "pairs": "all"}
+    defaults = ObjectiveConfig().attention
+    assert defaults is not None
+    assert defaults.model_dump() == {
+        "scale": 10.0,
+        "normalise": "mean",
+        "form": "log_weight",
+        "pairs": "negatives",
+        "detach": True,
+    }
+
+
+def test_more_rivals_than_wrong_classes_are_told_by_the_key_of_the_recipe() -> None:
+    config = ObjectiveConfig.model_validate({"classification": {"inter_topk": 4}})
+    with pytest.raises(
+        RecipeError, match=r"objective.classification.inter_topk: each of 4 speakers has 3 wrong"
+    ):
+        Objective(config, speakers=4, dimension=8)
+
+
 def test_shuffled_labels_teach_nothing_about_held_out_samples() -> None:
     # Speakers that differ; labels that do not know it: what is learned of them must not carry over.
     torch.manual_seed(0)
@@ -237,6 +354,7 @@ def test_shuffled_labels_teach_nothing_about_held_out_samples() -> None:
         {"classification": None, "contrastive": None},
         {"classification": None},
         {"classification": None, "contrastive": {"attention": None}, "contrast_from": 0.5},
+        {"classification": {"kind": "sphereface2", "margin": 1.2}},
     ],
 )
 def test_an_objective_that_cannot_train_is_refused(settings: dict[str, object]) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from voxangle.objectives.precision import full_precision
+from voxangle.objectives.precision import full_precision, promote
 
 __all__ = ["BlockLoss", "choose_block_size", "sum_over_blocks"]
 
 BlockLoss = Callable[[Tensor, Tensor | None, slice], Tensor]
-"""From the cosines of a block of anchors to everybody (B, N), 0 to themselves, the attention ((N,), or the
+"""From the cosines of a block of anchors to everybody (B, N), themselves included, the attention ((N,), or the
 block's rows (B, N), or None) and the anchors' rows, to the sum of the anchors' losses, a scalar."""
 
 # Pairs at once. On a CPU a block and its few temporaries then stay in the cache: measured, 2 to 4 times as fast as
@@ -61,13 +61,14 @@ class _SumOverBlocks(torch.autograd.Function):
         by_unit = torch.zeros_like(unit) if grad else None
         by_attention = None
         if grad and attention is not None and attention.requires_grad:
-            by_attention = torch.zeros_like(attention)
+            # A sample's weight is met in every block, a pair's in one.
+            by_attention = torch.zeros_like(promote(attention) if attention.ndim == 1 else attention)
         for start in range(0, len(unit), block_size):
             rows = slice(start, min(start + block_size, len(unit)))
-            cosine = _cosine(unit, rows)
-            seen = None if attention is None else attention.detach()
-            if seen is not None and seen.ndim == 2:
-                seen = seen[rows]
+            cosine = unit[rows] @ unit.T
+            seen = None
+            if attention is not None:
+                seen = promote((attention if attention.ndim == 1 else attention[rows]).detach())
             if by_unit is None:
                 total += loss(cosine, seen, rows)
                 continue
@@ -93,15 +94,7 @@ class _SumOverBlocks(torch.autograd.Function):
             return (scale * by_unit, None if by_attention is None else scale * by_attention, None, None, None)
         with full_precision(unit):  # create_graph: the same once more, whole and under autograd's eyes
             everything = slice(0, len(unit))
-            total = ctx.loss(_cosine(unit, everything), attention, everything)
+            total = ctx.loss(unit @ unit.T, attention, everything)
             leaves = [unit] if by_attention is None else [unit, attention]
             gradients = torch.autograd.grad(total, leaves, scale, create_graph=True)
         return (gradients[0], None if by_attention is None else gradients[1], None, None, None)
-
-
-def _cosine(unit: Tensor, rows: slice) -> Tensor:
-    """Cosines of the block's anchors to everybody, 0 to themselves."""
-    cosine = unit[rows] @ unit.T
-    # The diagonal goes before a margin's square root sees it: its gradient at cosine 1 is infinite.
-    cosine.diagonal(rows.start).fill_(0.0)
-    return cosine

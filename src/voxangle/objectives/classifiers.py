@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from voxangle.config import Config
+from voxangle.errors import RecipeError
 from voxangle.objectives.classification import aam_softmax_loss, am_softmax_loss, softmax_loss
 from voxangle.objectives.sphereface2 import BinaryMarginForm, sphereface2_initial_bias, sphereface2_loss
 
@@ -115,7 +116,16 @@ class AAMSoftmaxConfig(Config):
     inter_margin: float = Field(0.06, ge=0, lt=math.pi / 2)
 
     def build(self, speakers: int, dimension: int) -> AAMSoftmaxLoss:
-        """The loss with fresh prototypes."""
+        """The loss with fresh prototypes.
+
+        Raises:
+            RecipeError: there are not as many wrong classes as ``inter_topk`` asks for.
+        """
+        if self.inter_topk >= speakers:
+            raise RecipeError(
+                f"objective.classification.inter_topk: each of {speakers} speakers has {speakers - 1} wrong classes, "
+                f"fewer than {self.inter_topk}; lower it"
+            )
         return AAMSoftmaxLoss(speakers, dimension, self)
 
 
@@ -148,12 +158,18 @@ class SphereFace2Config(Config):
     """SphereFace2; see ``sphereface2_loss``."""
 
     kind: Literal["sphereface2"] = "sphereface2"
-    margin: float = Field(0.2, ge=0, lt=1)
+    margin: float = Field(0.2, ge=0, lt=math.pi / 2)
     scale: float = Field(32.0, gt=0)
     balance: float = Field(0.7, gt=0, lt=1)
     sharpness: float = Field(3.0, ge=1)
     margin_form: BinaryMarginForm = "additive"
     subcentres: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _margin_fits_its_form(self) -> Self:
+        if self.margin_form == "additive" and self.margin >= 1:
+            raise ValueError(f"margin must be below 1 where margin_form is additive, not {self.margin}")
+        return self
 
     def build(self, speakers: int, dimension: int) -> SphereFace2Loss:
         """The loss with fresh prototypes."""

@@ -12,10 +12,13 @@ from torch.nn import functional
 from voxangle.objectives.blockwise import choose_block_size, sum_over_blocks
 from voxangle.objectives.checks import (
     demand_choice,
+    demand_constant,
+    demand_count,
     demand_embeddings,
     demand_labels,
     demand_margin,
     demand_positive,
+    demand_tensor,
 )
 from voxangle.objectives.margins import additive_angular_margin
 from voxangle.objectives.precision import full_precision, promote
@@ -56,14 +59,15 @@ def supervised_contrastive_loss(
     multiplies the exponential, :math:`\cos_{ij} / \tau + \log A_{ij}`.
 
     Memory is O(N * block_size): no (N, N) matrix is kept, though one that is given as attention is there anyway;
-    give ``own_class_posterior``, (N,), instead.
+    give ``own_class_posterior``, (N,), instead. The loss may be differentiated twice; ``torch.compile`` leaves it as it
+    is, in a break of the graph (``fullgraph=True`` refuses it), and ``torch.func`` cannot transform it.
 
     Args:
         embeddings: (N, D), any norm but zero (a zero vector has cosine 0 to everybody and a huge
             gradient). NaN gives NaN.
         labels: (N,) integers of any value; equal labels are positives.
-        temperature: tau > 0.
-        margin: m in [0, pi / 2) radians; 0 gives SupCon in the first two forms.
+        temperature: tau > 0, a constant.
+        margin: m in [0, pi / 2) radians, a constant; 0 gives SupCon in the first two forms.
         margin_form: see above.
         attention: (N, N) weights of the pairs; or (N,) weights of the samples, of which a pair has the smaller
             one; finite and >= 0. Or None for no weights. Under ``log_weight`` a weight of 0 is taken as the
@@ -92,6 +96,8 @@ def supervised_contrastive_loss(
     """
     demand_embeddings(embeddings)
     demand_labels(labels, len(embeddings))
+    for constant, name in ((temperature, "temperature"), (margin, "margin")):
+        demand_constant(constant, name)
     demand_positive(temperature, "temperature")
     demand_margin(margin)
     demand_choice(margin_form, "margin_form", MarginForm)
@@ -101,8 +107,8 @@ def supervised_contrastive_loss(
         _demand_attention(attention, len(embeddings))
     if block_size is None:
         block_size = choose_block_size(len(embeddings), embeddings.device)
-    elif block_size < 1:
-        raise ValueError(f"block_size must be >= 1, or None, got {block_size}")
+    else:
+        demand_count(block_size, "block_size")
     block_loss = partial(
         _block_loss,
         labels=labels,
@@ -171,6 +177,7 @@ def _pair_weights(attention: Tensor, rows: slice, exempt: Tensor, *, log: bool) 
 
 
 def _demand_attention(attention: Tensor, samples: int) -> None:
+    demand_tensor(attention, "attention")
     if not attention.is_floating_point():
         raise ValueError(f"attention must be floating-point, got {attention.dtype}")
     if attention.shape not in {(samples, samples), (samples,)}:
@@ -178,8 +185,6 @@ def _demand_attention(attention: Tensor, samples: int) -> None:
             f"attention must have shape ({samples}, {samples}) or ({samples},) for {samples} embeddings, got "
             f"{tuple(attention.shape)}"
         )
-    if torch.compiler.is_compiling():  # looking at values would break the compiled graph
-        return
     low, high = (float(edge) for edge in attention.detach().aminmax())
     if not (low >= 0 and high < torch.inf):  # a comparison with NaN is false
         raise ValueError(f"attention must be finite and >= 0, got entries in [{low:g}, {high:g}]")

@@ -37,7 +37,7 @@ class AttentionConfig(Config):
     validation speakers, ``recipes/shared.yaml``).
     """
 
-    scale: float = Field(10.0, gt=0, le=100)
+    scale: float = Field(10.0, gt=0)
     normalise: Literal["max", "mean"] | None = "mean"
     form: AttentionForm = "log_weight"
     pairs: PairSelection = "negatives"
