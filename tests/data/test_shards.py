@@ -20,8 +20,8 @@ import soundfile
 
 from voxangle.audio import load
 from voxangle.corpora import folder as folder_corpus
-from voxangle.data import Manifest, Utterance
-from voxangle.data.shard_reader import ShardReader
+from voxangle.data import Manifest, Utterance, places
+from voxangle.data.shard_reader import ShardReader, ShardRecordings
 from voxangle.data.shard_writer import write_shards
 from voxangle.data.shards import Shards
 from voxangle.errors import CorpusError, MissingExtraError, StorageError
@@ -210,6 +210,42 @@ def test_crops_are_of_the_recordings(written, manifest) -> None:
     assert count >= len(shards)
 
 
+def test_any_recording_is_read_by_itself(written, manifest) -> None:
+    shards = Shards.open(written)
+    recordings = ShardRecordings(shards)
+    segment = {u.path: {"start": u.start, "seconds": u.seconds or None} for u in manifest}
+    for row, path in enumerate(shards.manifest.table["path"].to_pylist()):
+        whole = load(manifest.root / path, **segment[path])
+        assert recordings.samples[row] == len(whole)
+        np.testing.assert_allclose(recordings.read(row), whole, atol=1e-4)
+        np.testing.assert_allclose(recordings.read(row, 700, 900), whole[700:1600], atol=1e-4)
+    with pytest.raises(IndexError, match="not within"):
+        recordings.read(0, 0, 10**6)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".opus", ".mp3"])
+def test_a_recording_may_begin_with_silence(tmp_path, suffix) -> None:
+    kind = {"format": "OGG", "subtype": "OPUS"} if suffix == ".opus" else {}
+    sound = np.concatenate([np.zeros(16_000), 0.3 * np.sin(np.arange(8_000) / 3)])
+    soundfile.write(tmp_path / f"a{suffix}", sound, 16_000, **kind)
+    manifest = Manifest.of([Utterance("a", "s", f"a{suffix}")], tmp_path)
+    recordings = ShardRecordings(write_shards(manifest, tmp_path / "out"))
+    assert np.abs(recordings.read(0, 2_000, 4_000)).max() < 1e-3
+    assert recordings.read(0, 18_000, 2_000).std() > 0.1
+
+
+def test_some_speakers_alone_can_be_read(written, manifest) -> None:
+    shards = Shards.open(written)
+    keep = np.isin(shards.manifest.column("speaker"), ["s1", "s3"])
+    some = shards.where(keep)
+    assert some.manifest.speakers() == ["s1", "s3"]
+    reader = ShardReader(some, speakers=2, recordings=2, seconds=0.1, seed=0, workers=0)
+    rows = np.concatenate([batch.rows.numpy() for batch in reader.stream(0, whole=False)])
+    assert set(rows.tolist()) == set(range(len(some))) == set(range(int(keep.sum())))
+    for mine, all_of_them in enumerate(np.flatnonzero(keep)):
+        assert some.read(np.asarray([mine])) == shards.read(np.asarray([all_of_them]))
+
+
 def test_a_short_recording_is_repeated_to_fill_the_crop(written) -> None:
     batch = all_batches(written, seconds=1.0)[0]
     assert batch.waveforms.shape[1] == 16_000
@@ -237,8 +273,13 @@ def test_an_object_store_holds_and_gives_the_same(manifest, written) -> None:
 class _Server(http.server.SimpleHTTPRequestHandler):
     ranges = True
     asked: list[str]
+    failures = 0
 
     def do_GET(self) -> None:
+        if _Server.failures:
+            _Server.failures -= 1
+            self.send_error(503)
+            return
         path = Path(self.translate_path(self.path))
         if not path.is_file():
             self.send_error(404)
@@ -262,12 +303,19 @@ class _Server(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(params=[True, False], ids=["ranges", "no-ranges"])
-def served(request, copied):
+def ranges(request) -> bool:
+    return request.param
+
+
+@pytest.fixture
+def served(ranges, copied, monkeypatch):
     """The address of a real server of a copy of the shards, and what was asked of it in ranges."""
     pytest.importorskip("fsspec")
     pytest.importorskip("aiohttp")
+    monkeypatch.setattr(places, "_PAUSES", (0.0, 0.0))
     asked: list[str] = []
-    handler = type("Handler", (_Server,), {"ranges": request.param, "asked": asked})
+    monkeypatch.setattr(_Server, "failures", 0)
+    handler = type("Handler", (_Server,), {"ranges": ranges, "asked": asked})
     with http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), lambda *words: handler(*words, directory=str(copied))
     ) as server:
@@ -291,6 +339,17 @@ def test_a_shard_that_a_web_server_lacks_is_named(served, copied) -> None:
     lost.unlink()
     with pytest.raises(CorpusError, match=f"{lost.name}: the shard is missing"):
         Shards.open(url)
+
+
+@pytest.mark.parametrize("ranges", [True])
+def test_a_server_that_fails_for_a_moment_is_asked_again(served) -> None:
+    shards = Shards.open(served[0])
+    expected = shards.read(np.arange(2))
+    _Server.failures = 2
+    assert shards.read(np.arange(2)) == expected
+    _Server.failures = 3
+    with pytest.raises(CorpusError, match=r"shard-\w+-00000.tar: cannot be read \(ClientResponseError: 503"):
+        shards.read(np.arange(2))
 
 
 def test_a_truncated_shard_is_named(copied) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +14,8 @@ from voxangle.errors import CorpusError, MissingExtraError, StorageError
 from voxangle.storage import atomic_write
 
 __all__ = ["Place", "place_of"]
+
+_PAUSES = (0.5, 2.0, 8.0, 30.0)  # seconds before a failed read is tried again
 
 
 class Place(Protocol):
@@ -116,14 +119,16 @@ class _Remote:
 
     def size(self, name: str) -> int | None:
         try:
-            return int(self._system.size(f"{self._path}/{name}"))
+            size = _patiently(lambda: self._system.size(f"{self._path}/{name}"))
         except FileNotFoundError:
             return None
+        return len(self.read(name)) if size is None else int(size)
 
     def read(self, name: str, first: int = 0, last: int | None = None) -> bytes:
+        path = f"{self._path}/{name}"
         if last is None:
-            return bytes(self._system.cat_file(f"{self._path}/{name}")[first:])
-        content = bytes(self._system.cat_file(f"{self._path}/{name}", start=first, end=last))
+            return bytes(_patiently(lambda: self._system.cat_file(path)))[first:]
+        content = bytes(_patiently(lambda: self._system.cat_file(path, start=first, end=last)))
         # A server without ranges answers with the whole file.
         return content if len(content) <= last - first else content[first:last]
 
@@ -141,3 +146,22 @@ class _Remote:
 
     def remove(self, name: str) -> None:
         self._system.rm_file(f"{self._path}/{name}")
+
+
+def _patiently(call: Callable[[], Any]) -> Any:
+    """The call's result; a network that fails for a moment is asked again.
+
+    Raises:
+        FileNotFoundError, PermissionError: asking again would not help.
+        OSError: it failed every time.
+    """
+    for pause in (*_PAUSES, None):
+        try:
+            return call()
+        except (FileNotFoundError, PermissionError):
+            raise
+        except Exception as error:  # each protocol's library has errors of its own
+            if pause is None:
+                raise OSError(f"{type(error).__name__}: {error}") from error
+            time.sleep(pause)
+    raise AssertionError

@@ -21,9 +21,38 @@ from voxangle.data.shard_plan import Batch, ShardPlanner
 from voxangle.data.shards import Shards
 from voxangle.errors import AudioError, CorpusError, RecipeError
 
-__all__ = ["ShardReader"]
+__all__ = ["ShardReader", "ShardRecordings"]
 
 _READ_BYTES = 8 * 2**20  # one read: large enough for an object store to be fast
+
+
+class ShardRecordings:
+    """Shards as ``voxangle.data.batches.Recordings``: any recording at any time, each by a read of its own.
+
+    For the few that are wanted so (validation); training reads in order with ``ShardReader``.
+    """
+
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
+
+    @property
+    def samples(self) -> Rows:
+        """Shape (utterances,), int64; the length of each recording at 16 kHz."""
+        return self._shards.samples
+
+    def read(self, row: int, first: int = 0, samples: int | None = None) -> Waveform:
+        """Samples [first, first + samples) of a recording, to its end where ``samples`` is None.
+
+        Raises:
+            IndexError: the recording has no such samples.
+            CorpusError: its shard is gone or damaged, or it cannot be decoded.
+        """
+        length = int(self.samples[row])
+        last = length if samples is None else first + samples
+        if not 0 <= first <= last <= length:
+            raise IndexError(f"samples [{first}, {last}) are not within the {length} of row {row}")
+        (coded,) = self._shards.read(np.asarray([row]))
+        return _segment(self._shards, row, coded, first, last - first)
 
 
 class ShardReader:
@@ -200,22 +229,25 @@ class ShardReader:
     def _crop(self, crop: Waveform, row: int, coded: bytes, place: float) -> None:
         samples = int(self._shards.samples[row])
         length = self._length
-        try:
-            if samples >= length:
-                crop[:] = _decoded(coded, samples, int(place * (samples - length + 1)), length)
-            else:
-                phase = int(place * samples)
-                crop[:] = np.take(
-                    _decoded(coded, samples, 0, samples), np.arange(phase, phase + length), mode="wrap"
-                )
-        except (AudioError, soundfile.LibsndfileError) as error:
-            name = self._shards.shards[self._shards.shard_of[row]].name
-            key = self._shards.manifest.table["utterance"][row]
-            cause = error.cause if isinstance(error, AudioError) else error.error_string
-            raise CorpusError(
-                f"{self._shards.place.address}/{name}: utterance '{key}' cannot be decoded ({cause}); write the "
-                "shards again"
-            ) from error
+        if samples >= length:
+            first = int(place * (samples - length + 1))
+            crop[:] = _segment(self._shards, row, coded, first, length)
+        else:
+            phase = int(place * samples)
+            whole = _segment(self._shards, row, coded, 0, samples)
+            crop[:] = np.take(whole, np.arange(phase, phase + length), mode="wrap")
+
+
+def _segment(shards: Shards, row: int, coded: bytes, first: int, count: int) -> Waveform:
+    """``_decoded``, with errors that name the utterance."""
+    try:
+        return _decoded(coded, int(shards.samples[row]), first, count)
+    except (AudioError, soundfile.LibsndfileError) as error:
+        cause = error.cause if isinstance(error, AudioError) else error.error_string
+        raise CorpusError(
+            f"{shards.place.address}/{shards.shards[shards.shard_of[row]].name}: utterance "
+            f"'{shards.manifest.table['utterance'][row]}' cannot be decoded ({cause}); write the shards again"
+        ) from error
 
 
 def _decoded(coded: bytes, samples: int, first: int, count: int) -> Waveform:
@@ -231,6 +263,12 @@ def _decoded(coded: bytes, samples: int, first: int, count: int) -> Waveform:
     try:
         with os.fdopen(os.dup(handle), "wb") as file:
             file.write(coded)
-        return load(Path(f"/proc/self/fd/{handle}"))[first : first + count]
+        path, last = Path(f"/proc/self/fd/{handle}"), first + count
+        if last < samples:
+            try:
+                return load(path, seconds=last / SAMPLE_RATE)[first:]
+            except AudioError:
+                pass  # the recording begins with silence, which is no fault in all of it
+        return load(path)[first:last]
     finally:
         os.close(handle)

@@ -22,7 +22,9 @@ import hashlib
 import io
 import json
 import zlib
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,6 +53,7 @@ TABLE = pa.schema(
     ]
 )
 _VERIFIED_AT_ONCE = 2**24
+_ASKED_AT_ONCE = 8
 
 
 class Shard(NamedTuple):
@@ -128,8 +131,9 @@ class Shards:
                 f"{place.address}/index.json: broken ({error}); copy or write it again"
             ) from error
         text = _whole(place, "left_out.csv").decode()
-        for shard in shards:
-            _check_size(place, shard)
+        with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+            for _ in pool.map(partial(_check_size, place), shards):
+                pass
         samples, groups, shard_of, offsets, sizes = (
             table[name].to_numpy().astype(np.int64)
             for name in ("samples", "group", "shard", "offset", "bytes")
@@ -152,6 +156,19 @@ class Shards:
 
     def __len__(self) -> int:
         return len(self.manifest)
+
+    def where(self, keep: np.ndarray[Any, np.dtype[np.bool_]]) -> Shards:
+        """The utterances whose entry in ``keep``, shape (utterances,), is true, in their order."""
+        return replace(
+            self,
+            manifest=self.manifest.where(keep),
+            samples=self.samples[keep],
+            groups=self.groups[keep],
+            shard_of=self.shard_of[keep],
+            offsets=self.offsets[keep],
+            sizes=self.sizes[keep],
+            _checksums=self._checksums[keep],
+        )
 
     def read(self, rows: np.ndarray[Any, np.dtype[np.int64]]) -> list[bytes]:
         """The coded recordings of some utterances of one shard, in one read from the first to the last of them.
