@@ -62,7 +62,7 @@ class ShardReader:
     a random phase. A speaker's recordings that are fewer than K are taken in turn until they are K, their
     crops spread around the recording. What is yielded does not depend on the number of workers, and a
     stream that begins at a step equals the rest of an unbroken one exactly: (epoch, step) is all the
-    state there is.
+    state there is, as long as the shards and the arguments below, ``workers`` aside, stay the same.
 
     Processes that share the reading of a rank (a ``DataLoader``'s workers) each take
     ``rank * workers + worker`` of ``world_size * workers``, and a share of the speakers that divides so.
