@@ -462,3 +462,21 @@ def test_the_command_line_writes_shards(voices, tmp_path, monkeypatch, capsys) -
     assert not left.value.code
     assert "all: 24 utterances, 6 speakers, 0.01 h in 1 shards" in capsys.readouterr().out
     assert Shards.open(tmp_path / "out" / "all").together == 2
+
+
+def test_the_command_line_names_what_it_left_out(manifest, tmp_path, monkeypatch, capsys) -> None:
+    from voxangle import cli
+
+    root = tmp_path / "corpus" / "s0"
+    root.mkdir(parents=True)
+    for name in ("01.flac", "28.wav"):
+        shutil.copy(manifest.root / name, root / name)
+    words = ["corpora", "shard", "folder", "--root", str(root.parent), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", ["voxangle", *words])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert not left.value.code
+    said = capsys.readouterr().out
+    assert "all: 1 utterances" in said
+    assert "left out: 1, see" in said
+    assert "s0/28.wav: the file is empty (0 bytes)" in said
