@@ -65,6 +65,7 @@ def test_one_corpus_is_one_source(path: Path) -> None:
         ("data.speeds=[1.0, 0.9, 0.9]", "twice"),
         ("data.speeds=[1.0, 0.955]", "multiples of 0.01"),
         ("data.speeds=[1.0, 3.0]", "'data.speeds"),
+        ("data.corpora.cnceleb1.rot=here", "'data.corpora.cnceleb1.rot'; did you mean 'root'"),
         ("data.join_seconds=0", "'data.join_seconds'"),
     ],
 )

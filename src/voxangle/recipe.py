@@ -254,7 +254,9 @@ def _keys_beside(location: Sequence[int | str]) -> Iterable[str]:
     for part in map(str, location[:-1]):
         if part in _TAGS:
             models = [model for model in models if part in _tags_of(model)]
-        else:
+        elif any(
+            part in model.model_fields for model in models
+        ):  # else a name that the user gave, as of a corpus
             models = [
                 inner
                 for model in models
