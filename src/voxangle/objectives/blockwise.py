@@ -94,7 +94,8 @@ class _SumOverBlocks(torch.autograd.Function):
             return (scale * by_unit, None if by_attention is None else scale * by_attention, None, None, None)
         with full_precision(unit):  # create_graph: the same once more, whole and under autograd's eyes
             everything = slice(0, len(unit))
-            total = ctx.loss(unit @ unit.T, attention, everything)
+            seen = None if attention is None else promote(attention)
+            total = ctx.loss(unit @ unit.T, seen, everything)
             leaves = [unit] if by_attention is None else [unit, attention]
             gradients = torch.autograd.grad(total, leaves, scale, create_graph=True)
         return (gradients[0], None if by_attention is None else gradients[1], None, None, None)

@@ -168,9 +168,7 @@ def _block_loss(
 
 def _pair_weights(attention: Tensor, rows: slice, exempt: Tensor, *, log: bool) -> Tensor:
     """The weights (or their logarithms) of a block's pairs, (B, N); exempt pairs weigh 1."""
-    weight = promote(attention)
-    if log:
-        weight = weight.clamp(min=torch.finfo(weight.dtype).tiny).log()
+    weight = attention.clamp(min=torch.finfo(attention.dtype).tiny).log() if log else attention
     if weight.ndim == 1:
         weight = torch.minimum(weight[rows, None], weight)
     return weight.masked_fill(exempt, 0.0 if log else 1.0)
