@@ -7,19 +7,24 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+import torch
 from typer.testing import CliRunner
 
 from voxangle.cli import app
 from voxangle.corpora import corpus_reader
 from voxangle.corpora.prepared import prepare_split
 from voxangle.data.prepare import Prepared
+from voxangle.encoders import ECAPATDNNConfig, Embedder, ModelCard, build_encoder
+from voxangle.features import Filterbank
 from voxangle.quality import KINDS, Limits, check_quality
 from voxangle.quality import survey as measured
 from voxangle.reporting.quality_page import quality_rows, write_quality_page
+from voxangle.training.checkpoint import Checkpoint
 
 RUNNER = CliRunner()
 
@@ -153,16 +158,37 @@ def test_the_command_needs_no_audio_for_a_count(voices: Path) -> None:
     assert "6 speakers, 24 utterances" in done.output
 
 
-def test_a_model_says_which_labels_it_doubts(voices: Path, recipe_file: Path, tmp_path: Path) -> None:
-    run, out = tmp_path / "run", tmp_path / "out"
-    assert RUNNER.invoke(app, ["train", str(recipe_file), "--out", str(run)]).exit_code == 0
+def run_of(folder: Path, speakers: list[str]) -> Path:
+    """A run that has learnt some speakers: an untrained tiny model, and prototypes."""
+    torch.manual_seed(0)
+    config = ECAPATDNNConfig(channels=16, aggregation=24, squeeze=8, attention=8, dimension=12)
+    card = ModelCard(name="untrained", encoder=config)
+    Embedder(Filterbank(card.filterbank), build_encoder(config).eval(), card).save(folder / "model")
+    prototypes = {"classification.prototypes": torch.randn(len(speakers), 12)}
+    Checkpoint(1, {}, speakers, {}, prototypes, {}, {}).write(folder)
+    return folder
+
+
+def test_a_model_says_which_labels_it_doubts(voices: Path, tmp_path: Path) -> None:
+    run, out = run_of(tmp_path / "run", ["s0", "s1", "s2", "s3"]), tmp_path / "out"
     command = ["corpora", "check", "folder", "--root", str(voices), "--audio", "--model", str(run)]
     done = RUNNER.invoke(app, [*command, "--out", str(out)])
     assert done.exit_code == 0, done.output
     assert "sounds like another speaker" in done.output
-    posterior = pq.read_table(out / "all.parquet")["own_class_posterior"].to_numpy()
-    # Of six speakers two were held out for validation: the run has no prototypes of them.
-    assert np.isfinite(posterior).sum() == 16
+    table = pq.read_table(out / "all.parquet")
+    known = np.isfinite(table["own_class_posterior"].to_numpy())
+    assert set(table["speaker"].filter(pa.array(known)).to_pylist()) == {"s0", "s1", "s2", "s3"}
+    assert known.sum() == 16
+    assert np.isfinite(table["doubt"].to_numpy()).all()
+
+
+def test_a_checkpoint_of_another_version_costs_the_posterior_alone(voices: Path, tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", ["s0"])
+    (run / "checkpoint.pt").write_bytes(b"of another version")
+    command = ["corpora", "check", "folder", "--root", str(voices), "--audio", "--model", str(run)]
+    done = RUNNER.invoke(app, [*command, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert "Without the posterior of the own class" in done.output
 
 
 def test_questions_about_audio_need_the_audio(voices: Path) -> None:

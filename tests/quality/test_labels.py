@@ -40,6 +40,18 @@ def test_swapped_labels_are_doubted_most() -> None:
     assert doubts.nearest[0] == 0
 
 
+def test_a_wrong_utterance_does_not_cast_doubt_on_the_others_of_its_speaker() -> None:
+    vectors, labels = clusters()
+    few = np.concatenate([np.arange(3), np.arange(8, 80)])
+    vectors, labels = vectors[few], labels[few]
+    labels[3] = 0  # one of four
+    doubts = doubt_labels(vectors, labels)
+    assert np.flatnonzero(doubts.doubt > 0).tolist() == [3]
+    assert doubts.own[:3] == pytest.approx(
+        doubt_labels(np.delete(vectors, 3, 0), np.delete(labels, 3)).own[:3], abs=0.1
+    )
+
+
 def test_a_speaker_with_one_utterance_cannot_be_doubted() -> None:
     vectors, labels = clusters()
     labels[0] = 10

@@ -82,7 +82,7 @@ def test_one_sample_can_be_measured_and_none_cannot() -> None:
 
 @pytest.mark.corpus
 def test_fakes_are_told_from_real_wide_band_speech(shared_corpora: Path) -> None:
-    files = sorted((shared_corpora / "librispeech" / "train").rglob("*.opus"))[:30]
+    files = sorted((shared_corpora / "librispeech" / "train").rglob("*.opus"))[:12]
     assert files
     waves = [load(path)[: 5 * 16_000] for path in files]
     clean = [measure(wave).above_4khz for wave in waves]
@@ -93,6 +93,6 @@ def test_fakes_are_told_from_real_wide_band_speech(shared_corpora: Path) -> None
 
 @pytest.mark.corpus
 def test_telephone_speech_is_known_by_it(shared_corpora: Path) -> None:
-    files = sorted((shared_corpora / "wuw" / "train").rglob("*.opus"))[::30]
+    files = sorted((shared_corpora / "wuw" / "train").rglob("*.opus"))[::60]
     narrow = [measure(load(path)).above_4khz < LIMITS.above_4khz for path in files]
     assert np.mean(narrow) > 0.8

@@ -103,7 +103,10 @@ class Quality:
         """The rows of a kind, the worst first."""
         rows = np.flatnonzero(self.table[kind.name].to_numpy(zero_copy_only=False))
         values = self.table[kind.measure].to_numpy(zero_copy_only=False)[rows]
-        order = np.argsort(-values if kind.worst_is_high else values, kind="stable")
+        badness = values if kind.worst_is_high else -values
+        if kind.name == "duplicate":  # under two speakers, a copy is a wrong label as well
+            badness = badness + self.table["across_speakers"].to_numpy(zero_copy_only=False)[rows]
+        order = np.argsort(-badness, kind="stable")
         return np.asarray(rows[order][:most], dtype=np.int64)
 
     def write(self, path: Path) -> None:
@@ -146,11 +149,15 @@ def check_quality(
     columns["offset_size"] = np.abs(columns["offset"])
     columns["correlation"] = np.zeros(len(keys))
     same_as = np.full(len(keys), "", dtype=object)
+    across = np.zeros(len(keys), bool)
+    speakers = prepared.manifest.column("speaker")
     for pair in duplicates:
         for row, other in ((pair.first, pair.other), (pair.other, pair.first)):
+            across[row] |= speakers[row] != speakers[other]
             if pair.correlation > columns["correlation"][row]:
                 columns["correlation"][row], same_as[row] = pair.correlation, keys[other]
     columns["duplicate"] = columns["correlation"] > 0
+    columns["across_speakers"] = across
     # Frames cannot tell where hardly any sound: a short click has no fricatives.
     columns["narrow_band"] = (columns["above_4khz"] < limits.above_4khz) & (
         columns["sounding_seconds"] >= 0.3

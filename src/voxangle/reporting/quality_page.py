@@ -22,7 +22,17 @@ __all__ = ["quality_rows", "statistics_tables", "write_quality_page"]
 _CLIP_SECONDS = 4.0
 _PLAYERS = 5  # a kind
 _SECONDS = (0, 0.5, 1, 2, 3, 4, 6, 8, 12, 20, 60, np.inf)
-_DIGITS = {"clipping": 4, "offset_size": 4, "level": 1, "above_4khz": 1, "seconds": 1}
+_SHOWN = {
+    "doubt": "doubt {:.2f}",
+    "correlation": "correlation {:.2f}",
+    "above_4khz": "{:.1f} dB above 4 kHz",
+    "clipping": "{:.2%} clipped",
+    "silence": "{:.1%} silence",
+    "offset_size": "mean {:.4f} from zero",
+    "level": "{:.1f} dB of full scale",
+    "sounding_seconds": "{:.2f} s of speech",
+    "seconds": "{:.1f} s",
+}
 # The page's own policy lets pictures in alone.
 _POLICY, _WITH_SOUND = "img-src data:", "img-src data:; media-src data:"
 
@@ -46,6 +56,8 @@ def quality_rows(quality: Quality) -> list[tuple[str, str, str]]:
     """What was found: kind in words, utterances, and their share."""
     total = len(quality.table)
     counts = [(kind.what, len(quality.worst(kind))) for kind in quality.kinds()]
+    across = quality.table["across_speakers"].to_pylist().count(True)
+    counts.append(("of the recordings met twice, under two speakers", across))
     counts.append(("cannot be read", len(quality.prepared.left_out)))
     return [(what, f"{count:,}", f"{100 * count / max(1, total):.2f} %") for what, count in counts]
 
@@ -116,7 +128,10 @@ def write_quality_page(
     found = Table(
         "A finding is a reason to listen, not a verdict",
         ["finding", "utterances", "share"],
-        quality_rows(quality),
+        [
+            (what.replace(": ", "\n").replace(", under", "\nunder"), *row)
+            for what, *row in quality_rows(quality)
+        ],
     )
     sections = [
         Section("What was found", [found, *(Text(note) for note in notes)]),
@@ -144,10 +159,10 @@ def _words(quality: Quality, kind: Kind, row: int) -> str:
     def entry(column: str) -> object:
         return quality.table[column][row].as_py()
 
-    measure = f"{entry(kind.measure):.{_DIGITS.get(kind.measure, 2)}f}"
-    words = f"{entry('utterance')}, speaker {entry('speaker')}: {kind.measure.replace('_', ' ')} {measure}"
+    measure = _SHOWN[kind.measure].format(entry(kind.measure))
+    words = f"{entry('utterance')}, speaker {entry('speaker')}: {measure}"
     if kind.name == "duplicate":
-        words += f", as {entry('same_as')}"
+        words += f" with {entry('same_as')}" + (", of another speaker" if entry("across_speakers") else "")
     if kind.name == "wrong_label":
         words += f", nearer to {entry('nearest_speaker')}"
     return words
