@@ -20,7 +20,7 @@ from voxangle.training.allocator import keep_freed_memory
 def main() -> None:
     """Run, print, and write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="road, balancing, contrast, metrics, trials; all by default")
+    parser.add_argument("names", nargs="*", help="road, balancing, contrast, metrics, trials, loading; all by default")
     parser.add_argument("--rounds", type=int, default=15, help="of each training benchmark")
     parser.add_argument("--out", type=Path, help="a JSON file to write")
     options = parser.parse_args()
@@ -31,6 +31,7 @@ def main() -> None:
 
     from benchmarks.balancing import balancing
     from benchmarks.contrastive import contrast
+    from benchmarks.loading import loading
     from benchmarks.metrics import error_rates
     from benchmarks.ratio import Measurement
     from benchmarks.training import road
@@ -43,6 +44,7 @@ def main() -> None:
         "contrast": lambda: contrast(options.rounds),
         "metrics": lambda: [error_rates(5)],
         "trials": lambda: trial_lists(3),
+        "loading": lambda: loading(3),
     }
     if unknown := set(options.names) - set(benchmarks):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(benchmarks)}")
