@@ -20,7 +20,9 @@ from voxangle.training.allocator import keep_freed_memory
 def main() -> None:
     """Run, print, and write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="road, balancing, contrast, metrics, trials, loading; all by default")
+    parser.add_argument(
+        "names", nargs="*", help="road, balancing, contrast, metrics, trials, loading; all by default"
+    )
     parser.add_argument("--rounds", type=int, default=15, help="of each training benchmark")
     parser.add_argument("--out", type=Path, help="a JSON file to write")
     options = parser.parse_args()

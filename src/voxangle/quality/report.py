@@ -44,7 +44,7 @@ class Limits:
     shortest: float = 0.5
     longest: float = 60.0
     quietest: float = -45.0
-    doubt: float = 0.1
+    doubt: float = 0.2
 
 
 @dataclass(frozen=True)
