@@ -210,7 +210,8 @@ def write_page(path: str | Path, title: str, sections: Sequence[Section], *, lea
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'">
 <title>{escape(title)}</title>
 <style>{_STYLE}</style>
 </head>
