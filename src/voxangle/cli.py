@@ -349,6 +349,12 @@ def train(
         raise typer.Exit(130) from None
     if int(os.environ.get("RANK", "0")) == 0:
         typer.echo(f"the model is in {model}")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # Gloo's threads outlive DistributedDataParallel and can abort a process whose interpreter ends (torch 2.15):
+        # everything is written, so it does not end.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 @app.command()
