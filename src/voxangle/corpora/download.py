@@ -13,6 +13,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from voxangle.errors import CorpusError, StorageError
 
-__all__ = ["ALTERNATIVES", "OnProgress", "extract_tar", "fetch"]
+__all__ = ["ALTERNATIVES", "OnProgress", "extract_tar", "extract_zip", "fetch"]
 
 OnProgress = Callable[[str, int, int | None], None]
 """Called with what is being fetched, the bytes done and the bytes in all (``None`` where unknown)."""
@@ -108,24 +109,41 @@ def extract_tar(archive: str | Path, folder: str | Path) -> Path:
         CorpusError: the archive is broken, or holds a member that would be written outside the folder.
         StorageError: the disk is full.
     """
-    archive, folder = Path(archive), Path(folder)
+    with _unpacking(Path(archive), Path(folder)) as temporary, tarfile.open(archive) as tar:
+        tar.extractall(temporary, filter="data")
+    return Path(folder)
+
+
+def extract_zip(archive: str | Path, folder: str | Path) -> Path:
+    """Unpack a zip archive into a new folder, which appears only when all is unpacked.
+
+    Raises:
+        CorpusError: the archive is broken.
+        StorageError: the disk is full.
+    """
+    with _unpacking(Path(archive), Path(folder)) as temporary, zipfile.ZipFile(archive) as file:
+        file.extractall(temporary)  # noqa: S202 - zipfile itself keeps every member inside the folder
+    return Path(folder)
+
+
+@contextmanager
+def _unpacking(archive: Path, folder: Path) -> Iterator[Path]:
+    """A folder to unpack into, which becomes ``folder`` when all went well and is removed when not."""
     with _disk_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            with tarfile.open(archive) as tar:
-                tar.extractall(temporary, filter="data")
+            yield temporary
             temporary.chmod(0o755)
             temporary.rename(folder)
         except tarfile.FilterError as error:
             raise CorpusError(f"{archive}: not unpacked, a member is unsafe ({error})") from error
-        except (tarfile.TarError, EOFError, zlib.error) as error:
+        except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as error:
             raise CorpusError(
                 f"{archive}: broken archive ({error}); remove it and fetch the corpus again"
             ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    return folder
 
 
 def _download(

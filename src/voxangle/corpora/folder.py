@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from voxangle.audio import AUDIO_SUFFIXES, probe
+from voxangle.audio import AUDIO_SUFFIXES
 from voxangle.corpora.corpus import Corpus
+from voxangle.corpora.durations import durations
+from voxangle.corpora.walk import files_below
 from voxangle.data import Manifest, Utterance
-from voxangle.errors import AudioError, CorpusError
+from voxangle.errors import CorpusError
 
 __all__ = ["read"]
 
@@ -31,16 +30,11 @@ def read(root: Path) -> Corpus:
     root = Path(root).resolve()
     if not root.is_dir():
         raise CorpusError(f"{root}: no such folder; it should hold recordings as speaker/utterance.wav")
-    paths = sorted(_recordings(root))
+    paths = sorted(path.relative_to(root) for path in files_below(root, AUDIO_SUFFIXES))
     if not paths:
         raise CorpusError(
             f"{root}: holds no recordings; expected speaker/utterance.ext with one of the suffixes "
             f"{', '.join(sorted(AUDIO_SUFFIXES))}"
-        )
-    unnameable = next((path for path in paths if not _is_text(path)), None)
-    if unnameable is not None:
-        raise CorpusError(
-            f"{root}: the name {os.fsencode(unnameable)!r} is not UTF-8; rename the file or its folder"
         )
     stray = next((path for path in paths if len(path.parts) == 1), None)
     if stray is not None:
@@ -48,8 +42,7 @@ def read(root: Path) -> Corpus:
             f"{root / stray}: lies in no speaker's folder; expected speaker/utterance.ext, so move it into "
             "one, or name the folder above as the corpus"
         )
-    with ThreadPoolExecutor() as pool:
-        seconds = list(pool.map(_seconds, [root / path for path in paths]))
+    seconds = durations(root / path for path in paths)
     utterances = [
         Utterance(
             utterance=path.as_posix(),
@@ -61,32 +54,3 @@ def read(root: Path) -> Corpus:
         for path, duration in zip(paths, seconds, strict=True)
     ]
     return Corpus(name=root.name, splits={"all": Manifest.of(utterances, root)})
-
-
-def _is_text(path: Path) -> bool:
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _recordings(root: Path) -> Iterator[Path]:
-    # Collections are often assembled from links to folders, which Path.rglob passes over.
-    for folder, subfolders, names in os.walk(root, followlinks=True):
-        here = Path(folder).resolve()
-        subfolders[:] = [
-            name
-            for name in subfolders
-            if not name.startswith(".") and not here.is_relative_to((Path(folder) / name).resolve())
-        ]
-        for name in names:
-            if Path(name).suffix.lower() in AUDIO_SUFFIXES and not name.startswith("."):
-                yield (Path(folder) / name).relative_to(root)
-
-
-def _seconds(path: Path) -> float:
-    try:
-        return probe(path).seconds
-    except AudioError:
-        return 0.0

@@ -15,21 +15,17 @@ A recipe takes the folder as ``augment.rirs``.
 
 from __future__ import annotations
 
-import errno
-import shutil
-import tempfile
-import zipfile
 from pathlib import Path
 
 from voxangle.corpora.completeness import Completeness, Published, Tally, inspect
 from voxangle.corpora.corpus import Corpus
-from voxangle.corpora.download import OnProgress
+from voxangle.corpora.download import OnProgress, extract_zip
 from voxangle.corpora.notes import notes_of
 from voxangle.corpora.openslr import fetch_archive
 from voxangle.corpora.sounds import sounds
 from voxangle.corpora.walk import files_below
 from voxangle.data import Manifest
-from voxangle.errors import CorpusError, StorageError
+from voxangle.errors import CorpusError
 
 __all__ = ["MD5", "NAME", "PUBLISHED", "check", "get", "read"]
 
@@ -63,7 +59,7 @@ def get(root: Path, on_progress: OnProgress | None = None, *, base: str | None =
     root = Path(root)
     if not (root / _FOLDER).is_dir():
         archive = fetch_archive(28, "rirs_noises.zip", root, md5=MD5, on_progress=on_progress, base=base)
-        _unzip(archive, root / _FOLDER)
+        extract_zip(archive, root / _FOLDER)
         archive.unlink()
 
 
@@ -123,24 +119,3 @@ def _top(root: Path) -> Path:
         f"{root}: holds no folder {', '.join(_PARTS)}; name the folder {_FOLDER}, or fetch it with "
         f"`voxangle corpora get {NAME}`"
     )
-
-
-def _unzip(archive: Path, folder: Path) -> None:
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        with zipfile.ZipFile(archive) as file:
-            file.extractall(temporary)
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    except zipfile.BadZipFile as error:
-        raise CorpusError(
-            f"{archive}: broken archive ({error}); remove it and fetch the corpus again"
-        ) from error
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-            raise
-        raise StorageError(
-            f"{folder}: the disk is full; free some space and run again, what was fetched is kept"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

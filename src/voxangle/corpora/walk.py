@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from voxangle.errors import CorpusError
@@ -11,11 +11,15 @@ from voxangle.errors import CorpusError
 __all__ = ["files_below"]
 
 
-def files_below(root: Path) -> Iterator[Path]:
+def files_below(root: Path, suffixes: Container[str] | None = None) -> Iterator[Path]:
     """All files below ``root`` but hidden ones, in no order; links to folders are followed, except to those above.
 
+    Args:
+        root: where to begin.
+        suffixes: of the files to look at, in lower case with their dot; None for any.
+
     Raises:
-        CorpusError: a name is not UTF-8.
+        CorpusError: the name of one of them is not UTF-8.
     """
     for folder, subfolders, names in os.walk(root, followlinks=True):
         here = Path(folder).resolve()
@@ -25,7 +29,7 @@ def files_below(root: Path) -> Iterator[Path]:
             if not name.startswith(".") and not here.is_relative_to((Path(folder) / name).resolve())
         ]
         for name in names:
-            if not name.startswith("."):
+            if not name.startswith(".") and (suffixes is None or Path(name).suffix.lower() in suffixes):
                 yield Path(_checked(os.path.join(folder, name)))  # noqa: PTH118 - a million times
 
 

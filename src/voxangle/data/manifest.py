@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -151,6 +153,19 @@ class Manifest:
     def speakers(self) -> list[str]:
         """The speakers, sorted, each once."""
         return sorted(pc.unique(self.table["speaker"]).to_pylist())
+
+    def fingerprint(self, *settings: object) -> str:
+        """16 hexadecimal digits of the rows, of the files' sizes and times of change, and of settings (plain data)."""
+        digest = hashlib.sha256(json.dumps(settings).encode())
+        for name in SCHEMA.names:
+            digest.update(json.dumps(self.table[name].to_pylist()).encode())
+        for path in dict.fromkeys(self.files()):
+            try:
+                status = path.stat()
+                digest.update(f"{status.st_size} {status.st_mtime_ns},".encode())
+            except OSError:
+                digest.update(b"missing,")
+        return digest.hexdigest()[:16]
 
     def speaker_of(self) -> dict[str, str]:
         """The speaker of each utterance, by key."""

@@ -17,12 +17,8 @@ from __future__ import annotations
 
 import csv
 import fcntl
-import hashlib
-import json
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -35,7 +31,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from voxangle.audio import SAMPLE_RATE, Waveform, load
+from voxangle.data.ahead import worked_ahead
 from voxangle.data.manifest import Manifest, Utterance
+from voxangle.data.pcm import FULL_SCALE, to_pcm, why_too_short
 from voxangle.errors import AudioError, CorpusError, StorageError
 from voxangle.storage import atomic_write
 
@@ -44,8 +42,6 @@ __all__ = ["LeftOut", "Prepared", "prepare"]
 Progress: TypeAlias = Callable[[int, int], None]
 
 _FORMAT = 1
-_FULL_SCALE = 32_768
-_SHORTEST = SAMPLE_RATE // 40  # one frame of a filterbank
 _SHARD_SAMPLES = 32 * 2**20  # 64 MB, about half an hour
 _OPEN_SHARDS = 256  # each mapped file holds a descriptor, of which a process has about a thousand
 _DTYPE = np.dtype("<i2")
@@ -128,7 +124,7 @@ class Prepared:
         pcm = _mapped(self.folder, self._plan, int(self._shards[row]))
         offset = int(self._offsets[row])
         waveform = pcm[offset + first : offset + last].astype(np.float32)
-        waveform *= np.float32(1 / _FULL_SCALE)
+        waveform *= np.float32(1 / FULL_SCALE)
         return waveform
 
     def where(self, keep: NDArray[np.bool_]) -> Prepared:
@@ -180,16 +176,7 @@ def prepare(
 
 
 def _plan_of(manifest: Manifest) -> str:
-    digest = hashlib.sha256(json.dumps([_FORMAT, _SHARD_SAMPLES, str(manifest.root.resolve())]).encode())
-    for column in manifest.table.schema.names:
-        digest.update(json.dumps(manifest.table[column].to_pylist()).encode())
-    for path in dict.fromkeys(manifest.files()):
-        try:
-            status = path.stat()
-            digest.update(f"{status.st_size} {status.st_mtime_ns},".encode())
-        except OSError:
-            digest.update(b"missing,")
-    return digest.hexdigest()[:16]
+    return manifest.fingerprint(_FORMAT, _SHARD_SAMPLES, str(manifest.root.resolve()))
 
 
 def _finished(folder: Path, plan: str) -> bool:
@@ -232,7 +219,8 @@ def _decode_shards(
         on_progress(row, len(manifest))
     utterances = list(manifest)
     files = manifest.files()
-    with _decoded(utterances[row:], files[row:], workers) as stream:
+    sources = zip(utterances[row:], files[row:], strict=True)
+    with worked_ahead(_decode, sources, workers) as stream:
         shard = len(shards)
         while row < len(utterances):
             index: list[tuple[int, int, int, str]] = []
@@ -256,38 +244,14 @@ def _decode_shards(
             shard += 1
 
 
-@contextmanager
-def _decoded(
-    utterances: Sequence[Utterance], files: Sequence[Path], workers: int
-) -> Iterator[Iterator[NDArray[np.int16] | str]]:
-    """The utterances' samples in order, or the cause why one is left out, decoded a little ahead."""
-    pending: deque[Future[NDArray[np.int16] | str]] = deque()
-    rows = iter(zip(utterances, files, strict=True))
-
-    def stream() -> Iterator[NDArray[np.int16] | str]:
-        for utterance, path in rows:
-            pending.append(pool.submit(_decode, utterance, path))
-            if len(pending) > 4 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        try:
-            yield stream()
-        finally:
-            for future in pending:
-                future.cancel()
-
-
-def _decode(utterance: Utterance, path: Path) -> NDArray[np.int16] | str:
+def _decode(source: tuple[Utterance, Path]) -> NDArray[np.int16] | str:
+    """The utterance's samples, or the cause why it is left out."""
+    utterance, path = source
     try:
         waveform = load(path, start=utterance.start, seconds=utterance.seconds or None)
     except AudioError as error:
         return error.cause
-    if len(waveform) < _SHORTEST:
-        return f"lasts {len(waveform) / SAMPLE_RATE:.4f} s; the shortest usable is one frame of 0.025 s"
-    return np.rint(np.clip(waveform * _FULL_SCALE, -_FULL_SCALE, _FULL_SCALE - 1)).astype(_DTYPE)
+    return why_too_short(waveform) or to_pcm(waveform).astype(_DTYPE, copy=False)
 
 
 def _shard_indices(folder: Path, plan: str) -> list[pa.Table]:

@@ -15,10 +15,7 @@ import json
 import os
 import tarfile
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -29,7 +26,9 @@ import pyarrow.parquet as pq
 import soundfile
 
 from voxangle.audio import SAMPLE_RATE, Waveform, load, probe
+from voxangle.data.ahead import worked_ahead
 from voxangle.data.manifest import SCHEMA, Manifest, Utterance
+from voxangle.data.pcm import to_pcm, why_too_short
 from voxangle.data.places import Place, place_of
 from voxangle.data.shards import FORMAT, TABLE, VERSION, Shard, Shards, read_index
 from voxangle.errors import AudioError, CorpusError
@@ -38,7 +37,6 @@ __all__ = ["Coding", "write_shards"]
 
 Coding: TypeAlias = Literal["keep", "flac"]
 
-_SHORTEST = SAMPLE_RATE // 40  # one frame of a filterbank
 _BLOCK = 512  # of a tar file
 _KEPT = {  # by what the header says, not by the name
     "WAV": ".wav",
@@ -100,7 +98,7 @@ def write_shards(
     if not manifest.root.is_dir():
         raise CorpusError(f"{manifest.root}: no such folder; the corpus has to be there to be written")
     place = place_of(str(url))
-    release = _release(manifest, coding, together, shard_bytes)
+    release = manifest.fingerprint(VERSION, coding, together, shard_bytes)
     index = read_index(place)
     if index is None or index["release"] != release:
         _check_release(place, release)
@@ -113,19 +111,6 @@ def write_shards(
         )
         _finish(manifest, parts, place, release, coding, together)
     return Shards.open(url)
-
-
-def _release(manifest: Manifest, coding: Coding, together: int, shard_bytes: int) -> str:
-    digest = hashlib.sha256(json.dumps([VERSION, coding, together, shard_bytes]).encode())
-    for column in SCHEMA.names:
-        digest.update(json.dumps(manifest.table[column].to_pylist()).encode())
-    for path in dict.fromkeys(manifest.files()):
-        try:
-            status = path.stat()
-            digest.update(f"{status.st_size} {status.st_mtime_ns},".encode())
-        except OSError:
-            digest.update(b"missing,")
-    return digest.hexdigest()[:16]
 
 
 def _check_release(place: Place, release: str) -> None:
@@ -185,7 +170,7 @@ def _write_parts(
         return _code(utterances[row], files[row], coding)
 
     threads = workers or len(os.sched_getaffinity(0))
-    with _ahead(coded, rows[done:], threads) as stream:
+    with worked_ahead(coded, rows[done:], threads) as stream:
         while done < len(rows):
             name = f"shard-{release}-{len(parts):05d}.tar"
             number = sum(shard is not None for _, shard in parts)
@@ -243,8 +228,8 @@ def _code(utterance: Utterance, path: Path, coding: Coding) -> _Coded | str:
         waveform = (
             load(path) if whole else load(path, start=utterance.start, seconds=utterance.seconds or None)
         )
-        if len(waveform) < _SHORTEST:
-            return f"lasts {len(waveform) / SAMPLE_RATE:.4f} s; the shortest usable is one frame of 0.025 s"
+        if short := why_too_short(waveform):
+            return short
         suffix = _KEPT.get(info.format) or _KEPT.get(info.format.split()[0])
         if coding == "keep" and suffix and whole:
             return _Coded(path.read_bytes(), suffix, len(waveform))
@@ -257,32 +242,8 @@ def _code(utterance: Utterance, path: Path, coding: Coding) -> _Coded | str:
 
 def _flac(waveform: Waveform) -> bytes:
     coded = io.BytesIO()
-    samples = np.rint(np.clip(waveform * 32_768, -32_768, 32_767)).astype(np.int16)
-    soundfile.write(coded, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    soundfile.write(coded, to_pcm(waveform), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     return coded.getvalue()
-
-
-@contextmanager
-def _ahead(
-    call: Callable[[int], _Coded | str], items: Iterable[int], threads: int
-) -> Iterator[Iterator[_Coded | str]]:
-    """The results of a call in the items' order, worked out a little ahead by threads."""
-    pending: deque[Future[_Coded | str]] = deque()
-
-    def stream() -> Iterator[_Coded | str]:
-        for item in items:
-            pending.append(pool.submit(call, item))
-            if len(pending) > 4 * threads:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-    with ThreadPoolExecutor(threads, thread_name_prefix="code") as pool:
-        try:
-            yield stream()
-        finally:
-            for future in pending:
-                future.cancel()
 
 
 def _finished_parts(place: Place, release: str) -> list[tuple[pa.Table, Shard | None]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -16,7 +15,7 @@ from voxangle.objectives.checks import (
     demand_positive,
     demand_prototypes,
 )
-from voxangle.objectives.margins import additive_angular_margin
+from voxangle.objectives.margins import widen_logits
 from voxangle.objectives.precision import full_precision, promote
 
 __all__ = ["aam_softmax_loss", "am_softmax_loss", "cosine_to_prototypes", "softmax_loss"]
@@ -202,15 +201,6 @@ def aam_softmax_loss(
         true = labels.long()[:, None]
         if inter_topk:
             rivals = logits.detach().scatter(1, true, -math.inf).topk(inter_topk, dim=1).indices
-            _widen(logits, rivals, -inter_margin, scale)
-        _widen(logits, true, margin, scale)
+            widen_logits(logits, rivals, -inter_margin, scale)
+        widen_logits(logits, true, margin, scale)
         return functional.cross_entropy(logits, true.squeeze(1))
-
-
-def _widen(logits: Tensor, classes: Tensor, margin: float, scale: float) -> None:
-    """Put the margin on the logits (N, C) of some classes (N, k), none twice in a row, in place."""
-    rows = torch.arange(len(logits), device=logits.device)[:, None]
-    # Not ``gather``, which would keep the logits for its backward pass and forbid the change in place.
-    cosine = logits[rows, classes] / scale
-    # Adding the difference, instead of putting the value, spares a copy of the matrix in the backward pass.
-    logits.scatter_add_(1, classes, scale * (additive_angular_margin(cosine, margin) - cosine))

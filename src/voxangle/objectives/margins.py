@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["additive_angular_margin"]
+__all__ = ["additive_angular_margin", "logits_at", "widen_logits"]
 
 
 def additive_angular_margin(cosine: Tensor, margin: float) -> Tensor:
@@ -59,3 +59,27 @@ def additive_angular_margin(cosine: Tensor, margin: float) -> Tensor:
     widened = cosine * math.cos(margin) - sine * math.sin(margin)
     continued = cosine - (1 - math.cos(margin))
     return torch.where(cosine >= -math.cos(margin), widened, continued)
+
+
+def logits_at(logits: Tensor, classes: Tensor) -> Tensor:
+    """The logits (N, C) of some classes (N, k), of shape (N, k)."""
+    # Not ``gather``, which would keep the logits for its backward pass and forbid a change in place.
+    return logits[torch.arange(len(logits), device=logits.device)[:, None], classes]
+
+
+def widen_logits(
+    logits: Tensor, classes: Tensor, margin: float, scale: float, *, chosen: Tensor | None = None
+) -> None:
+    """Put an angular margin on some classes' logits, in place.
+
+    Args:
+        logits: (N, C), scaled cosines.
+        classes: (N, k), of which no chosen one stands twice in a row.
+        margin: m in radians, in (-pi / 2, pi / 2).
+        scale: s of the logits.
+        chosen: (N, k), which of the classes are meant; None for all.
+    """
+    cosine = logits_at(logits, classes) / scale
+    widening = scale * (additive_angular_margin(cosine, margin) - cosine)
+    # Adding the difference, instead of putting the value, spares a copy of the matrix in the backward pass.
+    logits.scatter_add_(1, classes, widening if chosen is None else widening.masked_fill(~chosen, 0.0))

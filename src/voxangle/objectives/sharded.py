@@ -22,7 +22,7 @@ from voxangle.objectives.checks import (
 )
 from voxangle.objectives.classification import cosine_to_prototypes
 from voxangle.objectives.gathering import count_ranks, stack_ranks
-from voxangle.objectives.margins import additive_angular_margin
+from voxangle.objectives.margins import logits_at, widen_logits
 from voxangle.objectives.precision import full_precision, promote
 
 __all__ = ["class_shard", "sharded_aam_softmax_loss", "sharded_own_class_posterior"]
@@ -216,12 +216,12 @@ def _own_class_log_posterior(
                 1, true, logits.new_zeros(true.shape).masked_fill(here, -math.inf)
             )
             rivals, among_first = _largest(wrong, inter_topk, group)
-            _widen(logits, rivals, among_first, -inter_margin, scale)
-        _widen(logits, true, here, margin, scale)
+            widen_logits(logits, rivals, -inter_margin, scale, chosen=among_first)
+        widen_logits(logits, true, margin, scale, chosen=here)
 
         peak = _all_reduce(logits.detach().amax(dim=1, keepdim=True), ReduceOp.MAX, group)
         logits = logits.sub_(peak)
-        own = _at(logits, true).masked_fill(~here, 0.0).squeeze(1)
+        own = logits_at(logits, true).masked_fill(~here, 0.0).squeeze(1)
         parts = torch.stack([own, logits.exp_().sum(dim=1)])  # in place: autograd keeps this one matrix
         sums: Tensor = _SumOverRanks.apply(parts, group)
         return sums[0] - sums[1].log()
@@ -240,19 +240,6 @@ def _place(labels: Tensor, prototypes: Tensor, group: ProcessGroup | None) -> tu
         )
     rank = distributed.get_rank(group) if len(classes) > 1 else 0
     return sum(classes[:rank]), sum(classes)
-
-
-def _at(logits: Tensor, classes: Tensor) -> Tensor:
-    """The logits (N, C) of some classes (N, k)."""
-    # Not ``gather``, which would keep the logits for its backward pass and forbid a change in place.
-    return logits[torch.arange(len(logits), device=logits.device)[:, None], classes]
-
-
-def _widen(logits: Tensor, classes: Tensor, chosen: Tensor, margin: float, scale: float) -> None:
-    """Put the margin on the logits (N, C) of those of some classes (N, k) that are chosen (N, k), in place."""
-    cosine = _at(logits, classes) / scale
-    widened = scale * (additive_angular_margin(cosine, margin) - cosine)
-    logits.scatter_add_(1, classes, widened.masked_fill(~chosen, 0.0))
 
 
 def _largest(logits: Tensor, count: int, group: ProcessGroup | None) -> tuple[Tensor, Tensor]:

@@ -52,7 +52,7 @@ def class_posterior(
     Raises:
         CheckpointError: the checkpoint is damaged or of another version.
     """
-    checkpoint = Checkpoint.read(run)
+    checkpoint = Checkpoint.read(run, sweep=False)
     prototypes = None if checkpoint is None else checkpoint.objective.get(_PROTOTYPES)
     if checkpoint is None or prototypes is None or prototypes.shape[-1] != embeddings.shape[1]:
         return None
