@@ -1,0 +1,72 @@
+"""The application that every command joins, and what the commands share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from voxangle import __version__
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from voxangle.encoders import Embedder
+
+__all__ = ["AsJson", "Model", "app", "load_model", "open_console", "print_json"]
+
+
+app = typer.Typer(
+    help="Train, evaluate and use speaker encoders: is this the same voice?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Model = Annotated[
+    Path | None,
+    typer.Option("--model", "-m", envvar="VOXANGLE_MODEL", help="A run's folder, or the model folder in it."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """Train, evaluate and use speaker encoders: is this the same voice?"""
+    if show:
+        typer.echo(f"voxangle {__version__}")
+        raise typer.Exit
+
+
+def open_console() -> Console:
+    """Where to speak: as wide as the terminal, or 120 columns without one."""
+    from rich.console import Console
+
+    # Without a terminal rich assumes 80 columns and breaks lines that a log should keep whole.
+    return Console(width=None if sys.stdout.isatty() else 120)
+
+
+def print_json(content: object) -> None:
+    """Print for another program."""
+    import json
+
+    typer.echo(json.dumps(content, indent=2))
+
+
+def load_model(model: Path | None) -> tuple[Embedder, Path]:
+    """The model asked for, and its folder."""
+    from voxangle.encoders import Embedder
+    from voxangle.errors import CheckpointError
+
+    if model is None:
+        runs = sorted(Path("runs").glob("**/model/model.json"))
+        known = ", ".join(str(run.parent.parent) for run in runs)
+        raise CheckpointError(
+            "no model is given: name a run with --model or $VOXANGLE_MODEL "
+            + (f"(here are: {known})" if known else "(`voxangle demo` or `voxangle train RECIPE` makes one)")
+        )
+    return Embedder.load(model), model

@@ -1,0 +1,229 @@
+"""``voxangle corpora``: list, get, check, prepare and shard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from voxangle.cli.app import app, open_console
+
+corpora_app = typer.Typer(help="List, get, check, prepare and shard corpora.", no_args_is_help=True)
+app.add_typer(corpora_app, name="corpora")
+
+
+@corpora_app.command("list")
+def corpora_list() -> None:
+    """The corpora that voxangle reads."""
+    from rich.table import Table
+
+    from voxangle.corpora import CORPORA, corpus_folder
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("corpus", "what", "licence", "here"):
+        table.add_column(heading, no_wrap=heading == "corpus")
+    for name, reader in CORPORA.items():
+        here = "given by --root" if reader.get is None else "yes" if corpus_folder(name).exists() else "get"
+        table.add_row(name, reader.summary, reader.licence, here)
+    open_console().print(table)
+
+
+@corpora_app.command("get")
+def corpora_get(
+    name: Annotated[str, typer.Argument(help="A corpus of `voxangle corpora list`.")],
+    root: Annotated[Path | None, typer.Option(help="Where to put it; the cache by default.")] = None,
+) -> None:
+    """Download a corpus; a broken download goes on where it stopped."""
+    from voxangle.console import downloading
+    from voxangle.corpora import corpus_folder, corpus_reader
+    from voxangle.errors import CorpusError
+
+    reader, target = corpus_reader(name), root or corpus_folder(name)
+    if reader.get is None:
+        if reader.how_to_get:
+            raise CorpusError(f"voxangle does not fetch '{name}'; this is how to. {reader.how_to_get}")
+        raise CorpusError(f"'{name}' reads what you have: nothing is to be got; give its place with --root")
+    with downloading(open_console()) as on_progress:
+        reader.get(target, on_progress)
+    typer.echo(f"{name} is in {target}")
+
+
+@corpora_app.command("check")
+def corpora_check(
+    name: Annotated[str, typer.Argument(help="A corpus of `voxangle corpora list`.")],
+    root: Annotated[Path | None, typer.Option(help="Where it lies; the cache by default.")] = None,
+    headers: Annotated[
+        bool, typer.Option("--headers", help="Read every file's header too: hours, files that are not audio.")
+    ] = False,
+    audio: Annotated[
+        bool,
+        typer.Option("--audio", help="Read all audio: duplicates, clipping, silence, fake rates, levels."),
+    ] = False,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", "-m", help="With --audio: a run whose model looks for wrong labels."),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="With --audio: one split only.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="With --audio: where pages and tables go; quality/NAME."),
+    ] = None,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="With --audio: CSV tables instead of Parquet.")
+    ] = False,
+) -> None:
+    """Is a corpus all there, and fit to learn from? Counts against the published ones; with --audio its quality."""
+    from voxangle.corpora import corpus_folder, corpus_reader
+    from voxangle.corpora.completeness import Tally, inspect
+    from voxangle.errors import CorpusError
+
+    if not audio and (model or split or out or as_csv):
+        raise CorpusError("--model, --split, --out and --csv ask about the audio: give --audio too")
+    reader, place = corpus_reader(name), root or corpus_folder(name)
+    if reader.check is not None:
+        completeness = reader.check(place, headers=headers)
+    else:
+        corpus = reader.read(place)
+        completeness = inspect(corpus.name, place, corpus.splits, {}, Tally(), headers=headers)
+    typer.echo(str(completeness))
+    if audio:
+        _check_audio(
+            name, place, split, model, out or Path("quality") / name, ".csv" if as_csv else ".parquet"
+        )
+    if not completeness.whole:
+        raise typer.Exit(1)
+
+
+def _check_audio(name: str, root: Path, only: str | None, model: Path | None, out: Path, suffix: str) -> None:
+    """Measure each split; a table in the terminal, a row an utterance in a file, and a page."""
+    from rich.table import Table
+
+    from voxangle.console import counting
+    from voxangle.corpora import corpus_reader
+    from voxangle.corpora.prepared import prepare_split
+    from voxangle.errors import CheckpointError
+    from voxangle.quality import check_quality
+    from voxangle.reporting.quality_page import quality_rows, write_quality_page
+    from voxangle.storage import writable_folder
+
+    console, corpus = open_console(), corpus_reader(name).read(root)
+    embedder = None
+    if model is not None:
+        from voxangle.encoders import Embedder
+
+        embedder = Embedder.load(model)
+    folder = writable_folder(out)
+    for part in [only] if only else list(corpus.splits):
+        with counting(console, f"preparing {part}") as on_progress:
+            prepared = prepare_split(corpus, part, on_progress=on_progress)
+        notes = [corpus.notes] if corpus.notes else []
+        facts = {"corpus": name, "split": part, "place": str(root)}
+        embeddings = posterior = None
+        if embedder is not None and model is not None:
+            from voxangle.quality.model import class_posterior, embed_usable
+
+            facts |= {"model": f"{embedder.card.name} ({model})"}
+            with counting(console, f"embedding {part}") as on_progress:
+                embeddings = embed_usable(embedder, prepared, on_progress)
+            try:
+                posterior = class_posterior(model, embeddings, prepared.manifest.column("speaker"))
+            except CheckpointError as error:
+                notes.append(f"Without the posterior of the own class: {error}")
+        with counting(console, f"measuring {part}") as on_progress:
+            quality = check_quality(
+                prepared, embeddings=embeddings, posterior=posterior, on_progress=on_progress
+            )
+        table = Table(box=None, pad_edge=False, header_style="bold", title=part, title_justify="left")
+        for heading in ("finding", "utterances", "share"):
+            table.add_column(heading, justify="left" if heading == "finding" else "right")
+        for row in quality_rows(quality):
+            table.add_row(*row)
+        console.print(table)
+        for note in notes:
+            console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+        safe = part.replace("/", "-")
+        quality.write(folder / f"{safe}{suffix}")
+        page = folder / f"{safe}.html"
+        write_quality_page(page, f"{corpus.name}, {part}", quality, facts=facts, notes=notes)
+        if prepared.left_out:
+            typer.echo(f"cannot be read: {prepared.folder / 'left_out.csv'}")
+        typer.echo(f"a row an utterance: {folder / f'{safe}{suffix}'}; to listen: {page}")
+
+
+@corpora_app.command("prepare")
+def corpora_prepare(
+    name: Annotated[str, typer.Argument(help="A corpus of `voxangle corpora list`.")],
+    root: Annotated[Path | None, typer.Option(help="Where it lies; the cache by default.")] = None,
+    split: Annotated[str | None, typer.Option(help="One split only.")] = None,
+) -> None:
+    """Decode a corpus once into the cache that training reads; say what was left out and why."""
+    from voxangle.console import counting
+    from voxangle.corpora import corpus_folder, corpus_reader
+    from voxangle.corpora.prepared import prepare_split
+
+    console = open_console()
+    corpus = corpus_reader(name).read(root or corpus_folder(name))
+    for part in [split] if split else list(corpus.splits):
+        with counting(console, f"preparing {part}") as on_progress:
+            prepared = prepare_split(corpus, part, on_progress=on_progress)
+        hours = prepared.manifest.column("seconds").sum() / 3600
+        speakers = len(prepared.manifest.speakers())
+        console.print(
+            f"{part}: {len(prepared.manifest)} utterances, {speakers} speakers, {hours:.2f} h in {prepared.folder}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        if prepared.left_out:
+            console.print(f"  left out: {len(prepared.left_out)}, see {prepared.folder / 'left_out.csv'}")
+            for left in prepared.left_out[:5]:
+                console.print(f"    {left.path}: {left.cause}", highlight=False, soft_wrap=True)
+    if corpus.notes:
+        console.print(f"note: {corpus.notes}", highlight=False, markup=False, soft_wrap=True)
+
+
+@corpora_app.command("shard")
+def corpora_shard(
+    name: Annotated[str, typer.Argument(help="A corpus of `voxangle corpora list`.")],
+    out: Annotated[str, typer.Option("--out", "-o", help="A folder, or a URL such as s3://bucket/corpus.")],
+    root: Annotated[Path | None, typer.Option(help="Where it lies; the cache by default.")] = None,
+    split: Annotated[str | None, typer.Option(help="One split only.")] = None,
+    flac: Annotated[
+        bool,
+        typer.Option("--flac", help="Code everything as FLAC, 16 kHz mono; else files stay as they are."),
+    ] = False,
+    together: Annotated[
+        int, typer.Option(min=1, help="Recordings of a speaker side by side: a multiple of a batch's K.")
+    ] = 8,
+    megabytes: Annotated[int, typer.Option(min=1, help="Size of a shard.")] = 256,
+) -> None:
+    """Write a corpus as tar shards that are read in order, from a disk or an object store."""
+    from voxangle.console import counting
+    from voxangle.corpora import corpus_folder, corpus_reader
+    from voxangle.corpora.prepared import split_of
+    from voxangle.data.shard_writer import write_shards
+
+    console = open_console()
+    corpus = corpus_reader(name).read(root or corpus_folder(name))
+    for part in [split] if split else list(corpus.splits):
+        with counting(console, f"writing {part}") as on_progress:
+            shards = write_shards(
+                split_of(corpus, part),
+                f"{out.rstrip('/')}/{part}",
+                coding="flac" if flac else "keep",
+                together=together,
+                shard_bytes=megabytes * 10**6,
+                on_progress=on_progress,
+            )
+        hours = shards.manifest.column("seconds").sum() / 3600
+        size = sum(shard.bytes for shard in shards.shards) / 1e6
+        console.print(
+            f"{part}: {len(shards)} utterances, {len(shards.manifest.speakers())} speakers, {hours:.2f} h in "
+            f"{len(shards.shards)} shards, {size:.1f} MB, at {shards.place.address}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        if shards.left_out:
+            console.print(f"  left out: {len(shards.left_out)}, see {shards.place.address}/left_out.csv")
+            for left in shards.left_out[:5]:
+                console.print(f"    {left.path}: {left.cause}", highlight=False, soft_wrap=True)
