@@ -8,7 +8,7 @@ from rich.console import Console
 
 from voxangle.data import Trials
 from voxangle.reporting import results_table
-from voxangle.scoring import Model, Result, evaluate
+from voxangle.scoring import AveragedSplit, MeanSubtraction, Model, Result, evaluate
 
 
 def toy_result(system: str, name: str) -> Result:
@@ -49,3 +49,26 @@ def test_a_long_name_folds_and_pushes_no_figure_out() -> None:
     text = printed([result], 80)
     assert max(map(len, text.splitlines())) <= 80
     assert f"{result.min_dcf[1].low:.3f}-{result.min_dcf[1].high:.3f}" in text
+
+
+def test_a_list_on_which_a_mean_was_subtracted_is_marked() -> None:
+    plain = toy_result("full", "cnceleb-average")
+    centred = [
+        plain.model_copy(update={"protocol": plain.protocol.model_copy(update={"mean_subtraction": mean})})
+        for mean in (
+            MeanSubtraction(
+                corpora=(AveragedSplit(corpus="cnceleb1", split="train"),),
+                utterances=1000,
+                available=107_953,
+                seed=0,
+                utterances_sha256="ab",
+            ),
+            MeanSubtraction(file="mean.npz", utterances=7, available=7, utterances_sha256="cd"),
+        )
+    ]
+    text = " ".join(printed([plain, *centred], 100).split())
+    assert "cnceleb-average " in text
+    assert "cnceleb-average* " in text
+    assert "cnceleb-average** " in text
+    assert "* Less the mean of 1,000 of 107,953 (drawn, seed 0) embeddings of cnceleb1/train." in text
+    assert "** Less the mean of 7 embeddings of mean.npz." in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,9 +13,10 @@ from voxangle.cli.app import Model, app, load_model, open_console
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from voxangle.corpora.corpus import Corpus
     from voxangle.data import Manifest, Trials
     from voxangle.encoders import Embedder
-    from voxangle.scoring import Result
+    from voxangle.scoring import MeanEmbedding, Result
 
 
 @app.command()
@@ -28,7 +30,10 @@ def evaluate(
         Path | None,
         typer.Option(help="For --trials: what enrolment names stand for, `MODEL KEY KEY ...` a line."),
     ] = None,
-    corpus: Annotated[str | None, typer.Option(help="A corpus whose own trial lists to use.")] = None,
+    corpus: Annotated[
+        str | None,
+        typer.Option(help="A corpus: its own trial lists, or those of --trials on its utterances."),
+    ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option("--list", help="Of the corpus's lists this one (repeatable); else all."),
@@ -42,6 +47,20 @@ def evaluate(
             "--conditions", help="For --corpus: figures by gender, language, session, channel, duration too."
         ),
     ] = False,
+    subtract_mean: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPLIT|RECIPE.yaml|FILE.npz",
+            help="Subtract from all embeddings the mean of those of: a split of --corpus; what a recipe trains on "
+            "(a run's is RUN/recipe.yaml); an archive of `voxangle embed`.",
+        ),
+    ] = None,
+    mean_utterances: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="For --subtract-mean: average a sample of so many, always the same; else all."
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="For JSON and plots; `evaluation` in the model's folder."),
@@ -49,47 +68,69 @@ def evaluate(
     replicates: Annotated[int, typer.Option(min=100, help="Bootstrap replicates of the intervals.")] = 1000,
 ) -> None:
     """Error rates of a model on trial lists, with 95 % intervals over speakers."""
-    from voxangle.errors import TrialError
     from voxangle.reporting import conditions_table, plot_det, plot_scores, results_table
     from voxangle.scoring.system import evaluate_lists, model_of
 
-    if bool(trials) == bool(corpus):
-        raise TrialError(
-            "give trial lists (--trials LIST --root DIR) or a corpus that has some (--corpus NAME)"
-        )
-    if corpus and models:
-        raise TrialError("--models belongs to --trials; the lists of a corpus bring their own models")
-    if trials and (by_condition or only):
-        raise TrialError(
-            "--conditions and --list belong to --corpus: a bare list says nothing of its utterances"
-        )
+    _check_options(trials, models, corpus, only, by_condition, subtract_mean, mean_utterances)
     console = open_console()
     embedder, folder = load_model(model)
     if corpus:
-        embeddings, lists, manifest, notes = _of_corpus(embedder, corpus, root, only or [], console)
+        tested = _of_corpus(corpus, root, only or [], trials or [], models)
     else:
-        embeddings, lists = _of_lists(embedder, trials or [], models, root or Path(), console)
-        manifest, notes = None, []
+        tested = _of_files(trials or [], models, root or Path())
+    # First, because it may be refused.
+    mean = subtract_mean and _mean(subtract_mean, mean_utterances, embedder, tested, console)
+    embeddings, manifest = _embed(embedder, tested, console)
     results = evaluate_lists(
         embeddings,
-        lists,
+        tested.lists,
         model=model_of(embedder),
+        mean=mean or None,
         speakers=None if manifest is None else manifest.speaker_of(),
         manifest=manifest if by_condition else None,
-        notes=notes,
+        notes=tested.notes,
         replicates=replicates,
     )
     target = out or folder / "evaluation"
+    less = "-mean-subtracted" if mean else ""
     for result in results:
-        result.write_json(target / f"{result.name}.json")
-        plot_scores(result, target / f"{result.name}-scores.png")
-    plot_det(results, target / "det.png")
+        result.write_json(target / f"{result.name}{less}.json")
+        plot_scores(result, target / f"{result.name}{less}-scores.png")
+    plot_det(results, target / f"det{less}.png")
     console.print(results_table(results))
     for result in results:
         if result.conditions:
             console.print(conditions_table(result))
     _say_notes(results, console)
     typer.echo(f"results and plots are in {target}")
+
+
+def _check_options(
+    trials: list[Path] | None,
+    models: Path | None,
+    corpus: str | None,
+    only: list[str] | None,
+    by_condition: bool,
+    subtract_mean: str | None,
+    mean_utterances: int | None,
+) -> None:
+    from voxangle.errors import TrialError
+
+    if not trials and not corpus:
+        raise TrialError(
+            "give trial lists (--trials LIST --root DIR), a corpus that has some (--corpus NAME), or lists and the "
+            "corpus whose utterances they name"
+        )
+    if models and not trials:
+        raise TrialError("--models belongs to --trials; the lists of a corpus bring their own models")
+    if only and trials:
+        raise TrialError("--list picks from a corpus's own lists, --trials brings others: give one of them")
+    if not corpus and (by_condition or only):
+        raise TrialError(
+            "--conditions and --list belong to --corpus: a bare list says nothing of its utterances"
+        )
+    if mean_utterances and not subtract_mean:
+        raise TrialError("--mean-utterances belongs to --subtract-mean")
 
 
 def _say_notes(results: list[Result], console: Console) -> None:
@@ -103,57 +144,147 @@ def _say_notes(results: list[Result], console: Console) -> None:
         console.print(f"note: {lists}{note}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _of_lists(
-    embedder: Embedder, paths: list[Path], models: Path | None, root: Path, console: Console
-) -> tuple[dict[str, Any], list[Trials]]:
-    """Trial lists from files, and the embeddings of what they name."""
-    from voxangle.console import counting
-    from voxangle.data import Trials
-    from voxangle.errors import TrialError
-    from voxangle.scoring.system import embed_trials
+@dataclass(frozen=True)
+class _Tested:
+    """Trial lists whose keys are utterances of a corpus, or paths below ``root`` where there is none."""
 
-    lists = [Trials.read(path, models=models) for path in paths]
-    names = [one.name for one in lists]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise TrialError(f"two lists are called '{twice[0]}', and results go by that name; rename one")
-    with counting(console, "embedding") as on_progress:
-        return embed_trials(embedder, lists, root, on_progress), lists
+    lists: list[Trials]
+    corpus: Corpus | None = None
+    root: Path = Path()
+
+    @property
+    def notes(self) -> list[str]:
+        return [self.corpus.notes] if self.corpus and self.corpus.notes else []
+
+    def speaker_of(self) -> dict[str, str] | None:
+        """Who speaks in every utterance of the corpus."""
+        if self.corpus is None:
+            return None
+        return {key: who for split in self.corpus.splits.values() for key, who in split.speaker_of().items()}
+
+
+def _of_files(paths: list[Path], models: Path | None, root: Path) -> _Tested:
+    """Trial lists from files."""
+    from voxangle.data import Trials
+
+    return _Tested(_differently_named([Trials.read(path, models=models) for path in paths]), root=root)
 
 
 def _of_corpus(
-    embedder: Embedder, name: str, root: Path | None, only: list[str], console: Console
-) -> tuple[dict[str, Any], list[Trials], Manifest, list[str]]:
-    """A corpus's trial lists, the embeddings and the manifest of what they name, and notes."""
-    import numpy as np
-
-    from voxangle.console import counting
+    name: str, root: Path | None, only: list[str], paths: list[Path], models: Path | None
+) -> _Tested:
+    """A corpus's trial lists, or lists from files on its utterances."""
     from voxangle.corpora import corpus_folder, corpus_reader
-    from voxangle.corpora.prepared import prepare_split
-    from voxangle.data import Manifest
+    from voxangle.data import Trials
     from voxangle.errors import TrialError, nearest
-    from voxangle.scoring.system import embed_prepared
 
     corpus = corpus_reader(name).read(root or corpus_folder(name))
+    if paths:
+        known = {key for split in corpus.splits.values() for key in split.table["utterance"].to_pylist()}
+        read = [Trials.read(path, known=known, models=models) for path in paths]
+        return _Tested(_differently_named(read), corpus)
     if not corpus.trials:
         raise TrialError(
-            f"corpus '{name}' has no trial lists of its own; give some with --trials and --root"
-            + (f"\n{corpus.notes}" if corpus.notes else "")
+            f"corpus '{name}' has no trial lists of its own; give some with --trials, such as `voxangle corpora trials "
+            f"{name}` makes" + (f"\n{corpus.notes}" if corpus.notes else "")
         )
     for one in only:
         if one not in corpus.trials:
             raise TrialError(f"corpus '{name}' has no trial list '{one}'{nearest(one, corpus.trials)}")
-    lists = [trials for one, trials in corpus.trials.items() if not only or one in only]
-    named = {key for trials in lists for key in trials.utterances}
+    return _Tested([trials for one, trials in corpus.trials.items() if not only or one in only], corpus)
+
+
+def _differently_named(lists: list[Trials]) -> list[Trials]:
+    from voxangle.errors import TrialError
+
+    names = [one.name for one in lists]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise TrialError(f"two lists are called '{twice[0]}', and results go by that name; rename one")
+    return lists
+
+
+def _embed(embedder: Embedder, tested: _Tested, console: Console) -> tuple[dict[str, Any], Manifest | None]:
+    """The embeddings of what the lists name, and its manifest where a corpus has one."""
+    import numpy as np
+
+    from voxangle.console import counting
+    from voxangle.corpora.prepared import prepare_split
+    from voxangle.data import Manifest
+    from voxangle.scoring.system import embed_prepared, embed_trials
+
+    if tested.corpus is None:
+        with counting(console, "embedding") as on_progress:
+            return embed_trials(embedder, tested.lists, tested.root, on_progress), None
+    named = {key for trials in tested.lists for key in trials.utterances}
     embeddings: dict[str, Any] = {}
     manifests = []
-    for split, manifest in corpus.splits.items():
+    for split, manifest in tested.corpus.splits.items():
         if named.isdisjoint(manifest.table["utterance"].to_pylist()):
             continue
         with counting(console, f"preparing {split}") as on_progress:
-            prepared = prepare_split(corpus, split, on_progress=on_progress)
+            prepared = prepare_split(tested.corpus, split, on_progress=on_progress)
         keys = prepared.manifest.table["utterance"].to_pylist()
         prepared = prepared.where(np.fromiter((key in named for key in keys), bool, len(keys)))
         with counting(console, f"embedding {split}") as on_progress:
             embeddings |= embed_prepared(embedder, prepared, on_progress)
         manifests.append(prepared.manifest)
-    return embeddings, lists, Manifest.joined(manifests), [corpus.notes] if corpus.notes else []
+    return embeddings, Manifest.joined(manifests)
+
+
+def _mean(
+    source: str, utterances: int | None, embedder: Embedder, tested: _Tested, console: Console
+) -> MeanEmbedding:
+    """The mean to subtract: of a split, of what a recipe trains on, or of an archive."""
+    from voxangle.console import counting
+    from voxangle.corpora.prepared import prepare_split, split_of
+    from voxangle.data.batches import LabelledRecordings
+    from voxangle.errors import TrialError
+    from voxangle.recipe import Recipe
+    from voxangle.scoring.mean_embedding import MeanEmbedding, require_unseen
+    from voxangle.scoring.result import AveragedSplit
+    from voxangle.scoring.system import mean_of_recordings
+    from voxangle.training.material import divide, read_corpora
+
+    speaker_of = tested.speaker_of()
+    if source.endswith(".npz"):
+        mean = MeanEmbedding.read(source, utterances=utterances, speaker_of=speaker_of)
+        for trials in tested.lists:
+            require_unseen(trials, speaker_of, keys=mean.keys, mean_speakers=mean.speakers)
+        return mean
+
+    def refuse(manifest: Manifest) -> None:
+        for trials in tested.lists:
+            require_unseen(
+                trials,
+                speaker_of,
+                keys=set(manifest.table["utterance"].to_pylist()),
+                mean_speakers=manifest.speakers(),
+            )
+
+    recipe = Recipe.read(source) if source.endswith((".yaml", ".yml")) else None
+    if recipe:
+        corpora = read_corpora(recipe.data)
+    elif tested.corpus:
+        corpora = [(tested.corpus, source)]
+        refuse(split_of(tested.corpus, source))  # before it is prepared, which may take hours
+    else:
+        raise TrialError(
+            f"--subtract-mean {source}: a split is one of a --corpus; beside --trials alone give the .yaml of a "
+            "recipe, or an .npz of `voxangle embed`"
+        )
+    prepared = []
+    for corpus, split in corpora:
+        with counting(console, f"preparing {corpus.name}/{split}") as on_progress:
+            prepared.append(prepare_split(corpus, split, on_progress=on_progress))
+    recordings: LabelledRecordings = divide(prepared, recipe.data).training if recipe else prepared[0]
+    refuse(recordings.manifest)
+    with counting(console, "embedding for the mean") as on_progress:
+        return mean_of_recordings(
+            embedder,
+            recordings,
+            [AveragedSplit(corpus=corpus.name, split=split) for corpus, split in corpora],
+            recipe=recipe.name if recipe else "",
+            unreadable=sum(len(one.left_out) for one in prepared),
+            utterances=utterances,
+            on_progress=on_progress,
+        )

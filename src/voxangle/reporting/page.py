@@ -285,7 +285,7 @@ def protocol_facts(result: Result) -> Facts:
             "list, SHA-256": result.trials_sha256,
             "score": f"{protocol.scoring} of {protocol.crop} embeddings",
             "enrolment": protocol.enrolment,
-            "mean subtraction": protocol.mean_subtraction,
+            "mean subtraction": str(protocol.mean_subtraction),
             "score normalisation": protocol.normalisation,
             "EER": result.eer.definition,
             "minDCF": f"{result.min_dcf[0].definition}; c_miss {result.min_dcf[0].c_miss:g}, "

@@ -17,16 +17,20 @@ __all__ = ["conditions_table", "results_table"]
 def results_table(results: Sequence[Result], *, title: str | None = None) -> Table:
     """Error rates with their intervals below them, two lines a result; fits 80 columns.
 
+    A list on which a mean was subtracted is marked, and the caption says of what.
+
     Raises:
         ValueError: there are no results, or their priors differ.
     """
     priors = common_priors(results)
     resampling = results[0].intervals
+    means = _marks_of_means(results)
     table = Table(
         title=title,
         caption=Text(
             f"Below each figure its {100 * resampling.level:g} % interval, by bootstrap over "
             f"{resampling.unit}s. minDCF: normalised, costs 1, p the prior of a target trial."
+            + "".join(f" {mark} Less {mean}." for mean, mark in means.items())
         ),
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -39,7 +43,7 @@ def results_table(results: Sequence[Result], *, title: str | None = None) -> Tab
     for result in results:
         counts = result.counts
         table.add_row(
-            _pair(result.name, result.model.name),
+            _pair(result.name + means.get(result.protocol.mean_subtraction, ""), result.model.name),
             _pair(f"{counts.targets:,}", f"{counts.nontargets:,}"),
             f"{counts.speakers:,}",
             _pair(per_cent(result.eer.value), interval(result.eer, scale=100, places=2)),
@@ -73,6 +77,12 @@ def conditions_table(result: Result) -> Table:
             *(_pair(f"{cost.value:.3f}", interval(cost)) for cost in condition.min_dcf),
         )
     return table
+
+
+def _marks_of_means(results: Sequence[Result]) -> dict[object, str]:
+    """``*``, ``**`` ... by the mean that was subtracted."""
+    means = dict.fromkeys(result.protocol.mean_subtraction for result in results)
+    return {mean: "*" * number for number, mean in enumerate((m for m in means if m != "none"), start=1)}
 
 
 def _pair(above: str, below: str) -> Text:

@@ -3,9 +3,12 @@
 from voxangle.scoring.cosine import cosine_scores
 from voxangle.scoring.evaluate import Embeddings, compare, evaluate, trials_sha256
 from voxangle.scoring.machine import Machine
+from voxangle.scoring.mean_embedding import MeanEmbedding
 from voxangle.scoring.result import (
+    AveragedSplit,
     Condition,
     DetectionCost,
+    MeanSubtraction,
     Measure,
     Model,
     Protocol,
@@ -17,10 +20,13 @@ from voxangle.scoring.result import (
 from voxangle.scoring.speakers import speakers_from_targets
 
 __all__ = [
+    "AveragedSplit",
     "Condition",
     "DetectionCost",
     "Embeddings",
     "Machine",
+    "MeanEmbedding",
+    "MeanSubtraction",
     "Measure",
     "Model",
     "Protocol",

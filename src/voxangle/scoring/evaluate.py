@@ -20,6 +20,7 @@ from voxangle.metrics import PairedDifference
 from voxangle.metrics.bootstrap import paired_difference
 from voxangle.scoring.cosine import cosine_scores
 from voxangle.scoring.machine import Machine
+from voxangle.scoring.mean_embedding import MeanEmbedding, require_unseen
 from voxangle.scoring.result import (
     Model,
     Protocol,
@@ -44,6 +45,7 @@ def evaluate(
     *,
     speakers: Mapping[str, str] | None = None,
     protocol: Protocol | None = None,
+    mean: MeanEmbedding | None = None,
     model: Model | None = None,
     conditions: Mapping[str, NDArray[np.bool_]] | None = None,
     replicates: int = 1000,
@@ -59,6 +61,7 @@ def evaluate(
         trials: the list.
         speakers: who speaks, by key; without it, utterances joined by target trials are one speaker.
         protocol: how to score; the default is the cosine of full utterances, with the enrolment that the list has.
+        mean: subtracted from every embedding before it is scored (see ``cosine_scores``); the protocol says so.
         model: what made the embeddings.
         conditions: masks, shape (trials,), by name (``voxangle.data.conditions``): the parts of the list that get
             figures of their own. Parts without a trial are left out. The time is that of the whole list again for
@@ -71,11 +74,14 @@ def evaluate(
     Raises:
         TrialError: an utterance has no embedding, no speaker, or one that cannot be scored; the list has
             one class only; a label contradicts the speakers; a model has utterances of two speakers; the
-            protocol asks for another enrolment than the list has.
+            protocol asks for another enrolment than the list has, or for another mean than is given; the mean has
+            another dimension, or knows a speaker of the list.
     """
-    protocol = _with_enrolment(protocol or Protocol(), trials)
+    protocol = _with_mean(_with_enrolment(protocol or Protocol(), trials), mean, trials)
     _require_both_classes(trials)
-    scores = cosine_scores(_rows(embeddings, trials), trials)
+    if mean is not None:
+        require_unseen(trials, speakers, keys=mean.keys, mean_speakers=mean.speakers)
+    scores = cosine_scores(_rows(embeddings, trials), trials, mean=None if mean is None else mean.vector)
     speaker = _speaker_numbers(trials, speakers)
     scored = ScoredTrials(
         scores,
@@ -153,7 +159,7 @@ def compare(
     for result in (first, second):
         if result.trials_sha256 != digest:
             raise TrialError(f"{result.model.name}: measured on another list than '{trials.name}'")
-    if first.protocol != second.protocol:
+    if _comparable(first.protocol) != _comparable(second.protocol):
         raise TrialError(f"{trials.name}: '{first.model.name}' and '{second.model.name}' differ in protocol")
     if first.scores is None or second.scores is None:
         raise TrialError(f"{trials.name}: a result that was read from a file has no scores; evaluate again")
@@ -183,6 +189,27 @@ def _with_enrolment(protocol: Protocol, trials: Trials) -> Protocol:
             f"'{trials.enrolment}'; read the list with its models, or change the protocol"
         )
     return protocol.model_copy(update={"enrolment": trials.enrolment})
+
+
+def _with_mean(protocol: Protocol, mean: MeanEmbedding | None, trials: Trials) -> Protocol:
+    """The protocol with the mean that is subtracted."""
+    subtracted = "none" if mean is None else mean.record
+    if "mean_subtraction" in protocol.model_fields_set and protocol.mean_subtraction != subtracted:
+        raise TrialError(
+            f"{trials.name}: the protocol asks for the mean subtraction '{protocol.mean_subtraction}', but given is "
+            f"'{subtracted}'; give the mean that the protocol names, or change the protocol"
+        )
+    return protocol.model_copy(update={"mean_subtraction": subtracted})
+
+
+def _comparable(protocol: Protocol) -> Protocol:
+    """The protocol without what differs from system to system: the file of a mean of the same utterances."""
+    mean = protocol.mean_subtraction
+    if mean == "none" or not mean.file:
+        return protocol
+    return protocol.model_copy(
+        update={"mean_subtraction": mean.model_copy(update={"file": "archive", "file_sha256": ""})}
+    )
 
 
 def _unknown(conditions: Conditions) -> list[str]:

@@ -16,8 +16,10 @@ from voxangle.scoring.machine import Machine
 from voxangle.storage import atomic_write
 
 __all__ = [
+    "AveragedSplit",
     "Condition",
     "DetectionCost",
+    "MeanSubtraction",
     "Measure",
     "Model",
     "Protocol",
@@ -30,6 +32,55 @@ __all__ = [
 _Prior = Annotated[float, Field(gt=0, lt=1)]
 
 
+class AveragedSplit(Config):
+    """A split of a corpus whose embeddings were averaged."""
+
+    corpus: str
+    split: str
+
+
+class MeanSubtraction(Config):
+    """The mean embedding that was subtracted from every embedding; the rule is that of ``cosine_scores``.
+
+    Attributes:
+        rule: what the mean is, and when it is subtracted.
+        corpora: the splits whose utterances it is the mean of; empty where only a file tells.
+        recipe: name of the recipe that trains on these utterances, where it chose, filtered or joined them.
+        file: the archive of embeddings, where the mean is that of one.
+        file_sha256: of that archive.
+        utterances: how many embeddings were averaged, each with the same weight.
+        available: how many there were; more than ``utterances`` where a sample was drawn.
+        left_out: utterances of the splits beside these that have no embedding: unreadable, too short, or silent.
+        seed: of the sample, ``None`` where all were averaged. An utterance's luck depends on its key and this alone.
+        utterances_sha256: of the keys of the averaged utterances, sorted, a line each.
+    """
+
+    rule: Literal["mean of full-utterance embeddings, subtracted before unit length"] = (
+        "mean of full-utterance embeddings, subtracted before unit length"
+    )
+    corpora: tuple[AveragedSplit, ...] = ()
+    recipe: str = ""
+    file: str = ""
+    file_sha256: str = ""
+    utterances: int = Field(ge=1)
+    available: int = Field(ge=1)
+    left_out: int = Field(default=0, ge=0)
+    seed: int | None = None
+    utterances_sha256: str
+
+    @property
+    def source(self) -> str:
+        """Of what the mean is, in words."""
+        splits = " + ".join(f"{one.corpus}/{one.split}" for one in self.corpora)
+        return (f"recipe {self.recipe}: {splits}" if self.recipe else splits) or self.file
+
+    def __str__(self) -> str:
+        count = f"{self.utterances:,}"
+        if self.seed is not None:
+            count += f" of {self.available:,} (drawn, seed {self.seed})"
+        return f"the mean of {count} embeddings of {self.source}"
+
+
 class Protocol(Config):
     """How trials become scores, and scores figures. Results compare only where their protocols agree.
 
@@ -39,7 +90,7 @@ class Protocol(Config):
         enrolment: what is compared with a test utterance, as the list has it: ``one utterance``; the ``average`` of
             the embeddings of a model's utterances, before these are brought to unit length; or one recording that
             the corpus ``concatenated`` from several.
-        mean_subtraction: whose mean embedding is taken away before scoring.
+        mean_subtraction: the mean embedding that is subtracted before scoring, if one is.
         normalisation: of the scores.
         p_targets: prior of a target trial, one for each minDCF.
     """
@@ -47,7 +98,7 @@ class Protocol(Config):
     scoring: Literal["cosine"] = "cosine"
     crop: Literal["full utterance"] = "full utterance"
     enrolment: Literal["one utterance", "average", "concatenated"] = "one utterance"
-    mean_subtraction: Literal["none"] = "none"
+    mean_subtraction: Literal["none"] | MeanSubtraction = "none"
     normalisation: Literal["none"] = "none"
     p_targets: tuple[_Prior, ...] = Field(default=(0.01, 0.05), min_length=1)
 

@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voxangle.audio import SAMPLE_RATE
 from voxangle.data import Manifest, Trials
+from voxangle.data.batches import LabelledRecordings
 from voxangle.data.conditions import conditions
-from voxangle.data.prepare import Prepared
 from voxangle.encoders import Embedder
+from voxangle.encoders.embedder import MINIMUM_SECONDS
 from voxangle.errors import TrialError
 from voxangle.scoring.evaluate import evaluate
-from voxangle.scoring.result import Model, Result
+from voxangle.scoring.mean_embedding import SEED, MeanEmbedding, drawn_rows, keys_sha256
+from voxangle.scoring.result import AveragedSplit, MeanSubtraction, Model, Result
 
-__all__ = ["embed_prepared", "embed_trials", "evaluate_lists", "model_of"]
+__all__ = ["embed_prepared", "embed_trials", "evaluate_lists", "mean_of_recordings", "model_of"]
 
 _AT_ONCE = 512  # recordings held decoded while they are embedded
 
@@ -51,7 +54,9 @@ def embed_trials(
     return dict(zip(keys, embedded.embeddings, strict=True))
 
 
-def embed_prepared(embedder: Embedder, prepared: Prepared, on_progress: OnProgress | None = None) -> ByKey:
+def embed_prepared(
+    embedder: Embedder, prepared: LabelledRecordings, on_progress: OnProgress | None = None
+) -> ByKey:
     """Embeddings of prepared recordings, by utterance."""
     keys = prepared.manifest.column("utterance")
     # Neighbours in length share a batch with little padding.
@@ -66,11 +71,76 @@ def embed_prepared(embedder: Embedder, prepared: Prepared, on_progress: OnProgre
     return embeddings
 
 
+def mean_of_recordings(
+    embedder: Embedder,
+    recordings: LabelledRecordings,
+    corpora: Sequence[AveragedSplit],
+    *,
+    recipe: str = "",
+    unreadable: int = 0,
+    utterances: int | None = None,
+    on_progress: OnProgress | None = None,
+) -> MeanEmbedding:
+    """The mean of the embeddings of recordings, each with the same weight; those without one are counted.
+
+    Memory does not grow with the recordings.
+
+    Args:
+        embedder: makes the embeddings.
+        recordings: such as a training split's.
+        corpora: where they are from, for the record.
+        recipe: name of the recipe that chose them, if one did.
+        unreadable: utterances of these corpora that are not among the recordings because they cannot be read.
+        utterances: average a sample of so many; None for all.
+        on_progress: called with (recordings done, recordings in all).
+
+    Raises:
+        TrialError: no recording has an embedding.
+    """
+    keys = recordings.manifest.column("utterance")
+    long_enough = np.flatnonzero(recordings.samples >= MINIMUM_SECONDS * SAMPLE_RATE)
+    rows = long_enough[drawn_rows(keys[long_enough].tolist(), utterances)]
+    order = rows[np.argsort(recordings.samples[rows], kind="stable")]
+    total = np.zeros(embedder.dimension)
+    averaged: list[int] = []
+    for first in range(0, len(order), _AT_ONCE):
+        read = {int(row): recordings.read(int(row)) for row in order[first : first + _AT_ONCE]}
+        loud = {row: waveform for row, waveform in read.items() if waveform.any()}
+        if loud:
+            total += embedder.embed(list(loud.values())).sum(axis=0, dtype=np.float64)
+            averaged += loud
+        if on_progress is not None:
+            on_progress(min(first + _AT_ONCE, len(order)), len(order))
+    source = " + ".join(f"{one.corpus}/{one.split}" for one in corpora)
+    if not averaged:
+        raise TrialError(
+            f"{source}: none of its {len(keys):,} utterances has an embedding, so they have no mean; they are shorter "
+            f"than {MINIMUM_SECONDS} s, or silent"
+        )
+    silent = len(rows) - len(averaged)
+    names = frozenset(keys[averaged].tolist())
+    return MeanEmbedding(
+        total / len(averaged),
+        MeanSubtraction(
+            corpora=tuple(corpora),
+            recipe=recipe,
+            utterances=len(averaged),
+            available=len(long_enough) - silent,
+            left_out=unreadable + len(keys) - len(long_enough) + silent,
+            seed=SEED if len(rows) < len(long_enough) else None,
+            utterances_sha256=keys_sha256(names),
+        ),
+        names,
+        frozenset(recordings.manifest.column("speaker")[averaged].tolist()),
+    )
+
+
 def evaluate_lists(
     embeddings: Mapping[str, NDArray[Any]],
     lists: Sequence[Trials],
     *,
     model: Model,
+    mean: MeanEmbedding | None = None,
     speakers: Mapping[str, str] | None = None,
     manifest: Manifest | None = None,
     notes: Sequence[str] = (),
@@ -82,6 +152,7 @@ def evaluate_lists(
             embeddings,
             trials,
             speakers=speakers,
+            mean=mean,
             model=model,
             notes=notes,
             replicates=replicates,
