@@ -70,6 +70,16 @@ def test_segments_are_cut_out_of_their_recordings_which_are_their_sessions(folde
     assert prepare_split(corpus, "all").samples.tolist() == [12_000, 12_000, 32_000]
 
 
+def test_long_files_are_read_a_stretch_at_a_time(folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = list(kaldi.read(folder()).splits["all"])
+    monkeypatch.setattr(kaldi, "_LINES", 3)
+    place = folder("again")
+    assert list(kaldi.read(place).splits["all"]) == rows
+    (place / "utt2spk").write_text("s0-u0 s0\n\n\ns0-u1 s0\ns1-u0 s1\n\ns0-u1 s1\n")
+    with pytest.raises(CorpusError, match=r"utt2spk, line 7: 's0-u1' is there already: .*/utt2spk, line 4$"):
+        kaldi.read(place)
+
+
 def test_trials_are_read_and_belong_to_the_folder(folder) -> None:
     corpus = kaldi.read(folder("test", trials="s0-u0 s0-u1 target\ns0-u0 s1-u1 nontarget\n"))
     assert corpus.trials["test"].target.tolist() == [True, False]
@@ -148,6 +158,8 @@ def test_what_has_no_speaker_or_no_recording_is_left_out_and_counted(folder, voi
             {"segments": "s0-u0 s0-u0 1.5 1\n"},
             r"line 1: the segment ends \(1 s\) before it begins \(1\.5 s\)",
         ),
+        ({"segments": "s0-u0 s0-u0 -1 1\n"}, r"segments, line 1: '-1' is not a number of seconds"),
+        ({"segments": "s0-u0 s0-u0 0 nan\n"}, r"segments, line 1: 'nan' is not a number of seconds"),
         ({"utt2dur": "s0-u0 long\n"}, r"utt2dur, line 1: 'long' is not a number of seconds"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from voxangle.corpora import lhotse_manifests
+from voxangle.corpora import columns, lhotse_manifests
 from voxangle.corpora.prepared import prepare_split
 from voxangle.errors import CorpusError
 
@@ -90,6 +90,18 @@ def test_supervisions_of_recordings_are_utterances(made, tmp_path: Path, voices:
     assert corpus.splits["all"].files()[0] == voices / "s0" / "u0.wav"
     assert prepare_split(corpus, "all").samples.tolist() == [16_000, 12_000, 32_000]
     assert corpus.notes == ""
+
+
+def test_a_million_rows_are_gathered_some_at_a_time(
+    made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "recordings.jsonl", made)
+    rows = [supervision(str(i), f"r{i % 2}" if i < 4 else "r2", f"s{i % 3}", 0.25 * i, 0.5) for i in range(5)]
+    write(tmp_path / "supervisions.jsonl", rows)
+    expected = list(lhotse_manifests.read(tmp_path).splits["all"])
+    monkeypatch.setattr(columns, "_ROWS", 2)
+    assert list(lhotse_manifests.read(tmp_path).splits["all"]) == expected
+    assert [row.session for row in expected] == ["r0", "r1", "r0", "r1", ""]
 
 
 def test_names_tell_the_splits(made, tmp_path: Path) -> None:

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import TypeAlias
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from voxangle.data import Manifest
+from voxangle.data import Manifest, Utterance
 from voxangle.data.manifest import SCHEMA
 
 __all__ = ["Columns"]
 
+_Texts: TypeAlias = str | Sequence[str] | pa.Array
+_Seconds: TypeAlias = float | Sequence[float] | NDArray[np.float64] | pa.Array
+
+_ROWS = 2**14  # at a time as objects
+
 
 class Columns:
-    """Utterances of unknown duration, added speaker by speaker; whoever adds them sees to it that keys are unique."""
+    """Utterances, added many at a time; whoever adds them sees to it that keys are unique."""
 
     def __init__(self) -> None:
         self._batches: list[pa.RecordBatch] = []
 
     def add(
         self,
-        utterance: Sequence[str],
-        path: Sequence[str],
+        utterance: Sequence[str] | pa.Array,
+        path: Sequence[str] | pa.Array,
         *,
-        speaker: str | Sequence[str],
-        session: str | Sequence[str] = "",
-        language: str | Sequence[str] = "",
-        gender: str | Sequence[str] = "",
-        channel: str | Sequence[str] = "",
+        speaker: _Texts,
+        start: _Seconds = 0.0,
+        seconds: _Seconds = 0.0,
+        session: _Texts = "",
+        language: _Texts = "",
+        gender: _Texts = "",
+        channel: _Texts = "",
     ) -> None:
         """Add some utterances; a column is one value for all of them, or one for each."""
         given = {
@@ -39,18 +50,24 @@ class Columns:
             "gender": gender,
             "channel": channel,
             "path": path,
+            "start": start,
+            "seconds": seconds,
         }
         count = len(utterance)
-        if not count:
-            return
-        texts = {
-            name: pa.repeat(value, count) if isinstance(value, str) else pa.array(value, pa.string())
-            for name, value in given.items()
-        }
-        unknown = pa.repeat(0.0, count)
-        self._batches.append(
-            pa.RecordBatch.from_arrays([texts.get(name, unknown) for name in SCHEMA.names], schema=SCHEMA)
-        )
+        if count:
+            columns = [
+                pa.repeat(value, count)
+                if isinstance(value, str | float)
+                else pa.array(value, SCHEMA.field(name).type)
+                for name, value in given.items()
+            ]
+            self._batches.append(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
+
+    def add_rows(self, rows: Iterable[Utterance]) -> None:
+        """Add utterances one by one, of which a few at a time are objects."""
+        rows = iter(rows)
+        while some := list(islice(rows, _ROWS)):
+            self.add(**{name: [getattr(row, name) for row in some] for name in SCHEMA.names})
 
     def manifest(self, root: Path) -> Manifest:
         """The utterances in the order in which they were added; ``root`` is what their paths are relative to."""

@@ -16,22 +16,58 @@ Of each folder these are read, all but the first two where they are there:
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from math import isfinite
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from voxangle.corpora.columns import Columns
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.disjoint import check_disjoint
 from voxangle.corpora.genders import gender_of
-from voxangle.corpora.listed_paths import resolver
-from voxangle.data import Manifest, Trials, Utterance
+from voxangle.corpora.listed_paths import absolute
+from voxangle.data import Manifest, Trials
 from voxangle.errors import CorpusError
 
 __all__ = ["read"]
 
-_ARCHIVE_OFFSET = re.compile(r".+\.ark(\.\w+)?:\d+(\[.*\])?")
+_ARCHIVE_OFFSET = r"^.+\.ark(\.\w+)?:\d+(\[.*\])?$"
+# A channel may stand at the end.
+_SEGMENT = r"^(?P<recording>\S+)\s+(?P<start>\S+)\s+(?P<end>\S+)(?:\s+\S+)?$"
+_TO_THE_END = -1
+_LINES = 2**14  # at a time as objects
+
+
+class _Table(NamedTuple):
+    """Lines ``KEY VALUE`` of a file: keys, each once; their values; the number of each line."""
+
+    path: Path
+    keys: pa.Array
+    values: pa.Array
+    lines: NDArray[np.int32]
+
+    def of(self, keys: pa.Array) -> pa.Array:
+        """The values of these keys, null where there is none."""
+        return self.values.take(pc.index_in(keys, self.keys))
+
+    def place(self, row: int) -> str:
+        """Where a row stands."""
+        return f"{self.path}, line {self.lines[row]}"
+
+
+class _Stretches(NamedTuple):
+    """Utterances by key: their recording, and where they begin and how long they last in it, in seconds."""
+
+    keys: pa.Array
+    recordings: pa.Array
+    start: pa.Array
+    seconds: pa.Array
 
 
 def read(root: Path) -> Corpus:
@@ -49,18 +85,14 @@ def read(root: Path) -> Corpus:
         TrialError: a trial list cannot be read, or names an utterance that no split has.
     """
     root = Path(root).resolve()
-    splits: dict[str, Manifest] = {}
     notes: list[str] = []
     folders = _folders(root)
-    for split, folder in folders.items():
-        rows = _utterances(folder, notes)
-        splits[split] = Manifest.of(rows, folder)
+    splits = {split: _manifest(folder, notes) for split, folder in folders.items()}
     check_disjoint(splits, folders)
-    known = {key for manifest in splits.values() for key in manifest.column("utterance")}
+    lists = [folder / "trials" for folder in folders.values() if (folder / "trials").is_file()]
+    known = {key for manifest in splits.values() for key in manifest.column("utterance")} if lists else set()
     trials = {
-        name: replace(Trials.read(folder / "trials", known=known), name=name)
-        for name, folder in ((folder.name, folder) for folder in folders.values())
-        if (folder / "trials").is_file()
+        path.parent.name: replace(Trials.read(path, known=known), name=path.parent.name) for path in lists
     }
     return Corpus(root.name, splits, trials, " ".join(notes))
 
@@ -80,98 +112,108 @@ def _folders(root: Path) -> dict[str, Path]:
     )
 
 
-def _utterances(folder: Path, notes: list[str]) -> list[Utterance]:
-    files = _recordings(folder / "wav.scp")
-    speakers = _table(folder / "utt2spk")
-    genders = {speaker: gender_of(word) for speaker, word in _optional(folder / "spk2gender").items()}
-    languages = _optional(folder / "utt2lang")
+def _manifest(folder: Path, notes: list[str]) -> Manifest:
+    files, speaker_of = _recordings(folder / "wav.scp"), _table(folder / "utt2spk")
+    genders = _optional(folder / "spk2gender")
+    genders = genders._replace(values=pa.array(map(gender_of, genders.values.to_pylist()), pa.string()))
     stretches = _segments(folder / "segments") or _whole(folder, files)
-    rows = [
-        Utterance(
-            utterance=key,
-            speaker=(speaker := speakers[key]),
-            path=files[recording],
-            start=start,
-            seconds=seconds,
-            session=recording if recording != key else "",
-            language=languages.get(key, ""),
-            gender=genders.get(speaker, ""),
-        )
-        for key, (recording, start, seconds) in stretches.items()
-        if key in speakers and recording in files
-    ]
-    if not rows:
+    has_speaker = pc.is_in(stretches.keys, speaker_of.keys)
+    unspoken = stretches.keys.filter(pc.invert(has_speaker))
+    kept = pc.and_(has_speaker, pc.is_in(stretches.recordings, files.keys))
+    if not pc.all(kept).as_py():
+        stretches = _Stretches(*(column.filter(kept) for column in stretches))
+    keys, recordings, start, seconds = stretches
+    if not len(keys):
         raise CorpusError(
             f"{folder}: no utterance of utt2spk has a recording in wav.scp; the files belong to different data"
         )
-    taken = {row.utterance for row in rows}
+    unrecorded = speaker_of.keys.filter(pc.invert(pc.is_in(speaker_of.keys, keys)))
     for what, left in (
-        ("in utt2spk have no recording", [key for key in speakers if key not in taken]),
-        ("have no speaker in utt2spk", [key for key in stretches if key not in speakers]),
+        ("in utt2spk have no recording", unrecorded),
+        ("have no speaker in utt2spk", unspoken),
     ):
-        if left:
+        if len(left):
             notes.append(
                 f"{folder.name}: {len(left):,} utterance(s) {what} (the first: {left[0]}); left out."
             )
-    return rows
+    speakers = speaker_of.of(keys)
+    columns = Columns()
+    columns.add(
+        keys,
+        files.of(recordings),
+        speaker=speakers,
+        start=start,
+        seconds=seconds,
+        session=pc.if_else(pc.equal(recordings, keys), "", recordings),
+        language=pc.fill_null(_optional(folder / "utt2lang").of(keys), ""),
+        gender=pc.fill_null(genders.of(speakers), ""),
+    )
+    return columns.manifest(folder)
 
 
-def _recordings(path: Path) -> dict[str, str]:
+def _recordings(path: Path) -> _Table:
+    """The file of each recording."""
     files = _table(path)
-    for key, file in files.items():
-        if file.endswith("|"):
-            raise CorpusError(
-                f"{_place(path, key)}: the recording '{key}' is a command ({file[:60]}), and commands out of files are "
-                "not run; write the audio to files and name these. Where you trust the commands: "
-                'mkdir wav; while read -r id command; do sh -c "${command%|}" < /dev/null > "wav/$id.wav"; done '
-                "< wav.scp"
-            )
-        if ".ark" in file and _ARCHIVE_OFFSET.fullmatch(file):
-            raise CorpusError(
-                f"{_place(path, key)}: the recording '{key}' lies in an archive ({file[-60:]}); write the audio to one "
-                "file a recording and name these (Kaldi's wav-copy does it)"
-            )
-    absolute = resolver(list(files.values()), path)
-    return {key: absolute(file) for key, file in files.items()}
+    row = pc.index(pc.ends_with(files.values, "|"), True).as_py()
+    if row >= 0:
+        raise CorpusError(
+            f"{files.place(row)}: the recording '{files.keys[row]}' is a command ({str(files.values[row])[:60]}), and "
+            "commands out of files are not run; write the audio to files and name these. Where you trust the commands: "
+            'mkdir wav; while read -r id command; do sh -c "${command%|}" < /dev/null > "wav/$id.wav"; done '
+            "< wav.scp"
+        )
+    row = pc.index(pc.match_substring_regex(files.values, _ARCHIVE_OFFSET), True).as_py()
+    if row >= 0:
+        raise CorpusError(
+            f"{files.place(row)}: the recording '{files.keys[row]}' lies in an archive "
+            f"({str(files.values[row])[-60:]}); write the audio to one file a recording and name these (Kaldi's "
+            "wav-copy does it)"
+        )
+    return files._replace(values=absolute(files.values, path))
 
 
-def _whole(folder: Path, files: Iterable[str]) -> dict[str, tuple[str, float, float]]:
-    """Each recording as an utterance: (recording, start, seconds)."""
-    durations = {}
-    for name in ("reco2dur", "utt2dur"):
-        path = folder / name
-        for key, text in _optional(path).items():
-            durations[key] = _seconds(path, key, text)
-    return {key: (key, 0.0, durations.get(key, 0.0)) for key in files}
+def _whole(folder: Path, files: _Table) -> _Stretches:
+    """Each recording as an utterance."""
+    lengths = []
+    for name in ("utt2dur", "reco2dur"):
+        durations = _optional(folder / name)
+        numbers = pa.array(_seconds(durations, durations.values))
+        lengths.append(durations._replace(values=numbers).of(files.keys))
+    return _Stretches(files.keys, files.keys, pa.repeat(0.0, len(files.keys)), pc.coalesce(*lengths, 0.0))
 
 
-def _segments(path: Path) -> dict[str, tuple[str, float, float]]:
-    """By utterance (recording, start, seconds), with seconds 0 for all to the end; nothing without the file."""
-    segments = {}
-    for key, text in _optional(path).items():
-        parts = text.split()
-        if len(parts) not in {3, 4}:  # a channel may stand at the end
-            raise CorpusError(
-                f"{_place(path, key)}: expected UTTERANCE RECORDING START END, found '{key} {text[:60]}'"
-            )
-        start = _seconds(path, key, parts[1])
-        if _number(parts[2]) == -1:
-            segments[key] = parts[0], start, 0.0
-            continue
-        end = _seconds(path, key, parts[2])
-        if end <= start:
-            raise CorpusError(
-                f"{_place(path, key)}: the segment ends ({end:g} s) before it begins ({start:g} s)"
-            )
-        segments[key] = parts[0], start, round(end - start, 6)
-    return segments
+def _segments(path: Path) -> _Stretches | None:
+    """What the file says, with seconds 0 for all to the recording's end; None without the file."""
+    if not path.is_file():
+        return None
+    table = _table(path)
+    parts = pc.extract_regex(table.values, _SEGMENT)
+    row = pc.index(pc.is_null(parts), True).as_py()
+    if row >= 0:
+        raise CorpusError(
+            f"{table.place(row)}: expected UTTERANCE RECORDING START END, found '{table.keys[row]} "
+            f"{str(table.values[row])[:60]}'"
+        )
+    start = _seconds(table, parts.field("start"))
+    end = _seconds(table, parts.field("end"), unless=_TO_THE_END)
+    to_the_end = end == _TO_THE_END
+    if (before := (end <= start) & ~to_the_end).any():
+        row = int(before.argmax())
+        raise CorpusError(
+            f"{table.place(row)}: the segment ends ({end[row]:g} s) before it begins ({start[row]:g} s)"
+        )
+    seconds = np.where(to_the_end, 0.0, np.round(end - start, 6))
+    return _Stretches(table.keys, parts.field("recording"), pa.array(start), pa.array(seconds))
 
 
-def _seconds(path: Path, key: str, text: str) -> float:
-    seconds = _number(text)
-    if not isfinite(seconds) or seconds < 0:
-        raise CorpusError(f"{_place(path, key)}: '{text}' is not a number of seconds >= 0")
-    return seconds
+def _seconds(table: _Table, texts: pa.Array, *, unless: float | None = None) -> NDArray[np.float64]:
+    """The numbers that stand there; ``unless`` is one that need not be a number of seconds."""
+    numbers = np.fromiter(map(_number, texts.to_pylist()), np.float64, len(texts))
+    wrong = ~(np.isfinite(numbers) & (numbers >= 0) | (numbers == unless))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise CorpusError(f"{table.place(row)}: '{texts[row]}' is not a number of seconds >= 0")
+    return numbers
 
 
 def _number(text: str) -> float:
@@ -181,27 +223,37 @@ def _number(text: str) -> float:
         return float("nan")
 
 
-def _optional(path: Path) -> dict[str, str]:
-    return _table(path) if path.is_file() else {}
+def _optional(path: Path) -> _Table:
+    """The table, without lines where there is no such file."""
+    nothing = pa.array([], pa.string())
+    return _table(path) if path.is_file() else _Table(path, nothing, nothing, np.zeros(0, np.int32))
 
 
-def _table(path: Path) -> dict[str, str]:
-    """Lines ``KEY VALUE`` by key, in their order."""
-    values: dict[str, str] = {}
-    for number, key, value in _lines(path):
-        if not value:
-            raise CorpusError(f"{path}, line {number}: '{key}' stands alone; expected KEY VALUE")
-        if key in values:
-            raise CorpusError(f"{path}, line {number}: '{key}' is there already: {_place(path, key)}")
-        values[key] = value
-    if not values:
+def _table(path: Path) -> _Table:
+    """The lines of a file, in their order."""
+    stream = _lines(path)
+    keys, values, lines = [], [], []
+    while some := list(islice(stream, _LINES)):
+        number, key, value = zip(*some, strict=True)
+        lines.append(np.array(number, np.int32))
+        keys.append(pa.array(key, pa.string()))
+        values.append(pa.array(value, pa.string()))
+    if not keys:
         raise CorpusError(f"{path}: is empty")
-    return values
-
-
-def _place(path: Path, key: str) -> str:
-    """Where a key first stands; looked up when it is needed for a message, not kept for a million lines."""
-    return next(f"{path}, line {number}" for number, one, _ in _lines(path) if one == key)
+    # One after the other, that the pieces of one are free before the next is joined.
+    keys = pa.concat_arrays(keys)
+    values = pa.concat_arrays(values)
+    table = _Table(path, keys, values, np.concatenate(lines))
+    row = pc.index(pc.equal(table.values, ""), True).as_py()
+    if row >= 0:
+        raise CorpusError(f"{table.place(row)}: '{table.keys[row]}' stands alone; expected KEY VALUE")
+    first = pc.index_in(table.keys, table.keys).to_numpy()
+    if (again := first < np.arange(len(first))).any():
+        row = int(again.argmax())
+        raise CorpusError(
+            f"{table.place(row)}: '{table.keys[row]}' is there already: {table.place(first[row])}"
+        )
+    return table
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str, str]]:

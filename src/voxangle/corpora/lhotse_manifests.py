@@ -24,10 +24,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from voxangle.corpora.columns import Columns
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.disjoint import check_disjoint
 from voxangle.corpora.genders import gender_of
-from voxangle.corpora.listed_paths import resolver
+from voxangle.corpora.listed_paths import absolute
 from voxangle.data import Manifest, Utterance
 from voxangle.errors import CorpusError
 
@@ -63,9 +67,7 @@ def read(root: Path) -> Corpus:
     counts: Counter[str] = Counter()
     manifests = _manifests(root)
     splits = {
-        split: Manifest.of(_absolute(_with_sessions(rows), files[0]), files[0].parent)
-        for split, files in manifests.items()
-        if (rows := list(_utterances(files, counts)))
+        split: manifest for split, files in manifests.items() if len(manifest := _manifest(files, counts))
     }
     notes = "; ".join(f"{count:,} {why}" for why, count in counts.most_common())
     if not splits:
@@ -112,6 +114,16 @@ def _manifests(root: Path) -> dict[str, tuple[Path, ...]]:
     )
 
 
+def _manifest(files: tuple[Path, ...], counts: Counter[str]) -> Manifest:
+    columns = Columns()
+    columns.add_rows(_utterances(files, counts))
+    manifest = columns.manifest(files[0].parent)
+    table = manifest.table
+    for name, of in (("session", _of_several), ("path", lambda paths: absolute(paths, files[0]))):
+        table = table.set_column(table.column_names.index(name), name, of(table[name].combine_chunks()))
+    return Manifest(table, manifest.root)
+
+
 def _utterances(files: tuple[Path, ...], counts: Counter[str]) -> Iterator[Utterance]:
     pairs = _of_cuts(files[0], counts) if len(files) == 1 else _of_recordings(*files)
     seen: set[str] = set()
@@ -137,9 +149,21 @@ def _utterances(files: tuple[Path, ...], counts: Counter[str]) -> Iterator[Utter
 def _of_recordings(
     recordings: Path, supervisions: Path
 ) -> Iterator[tuple[str, dict[str, Any] | None, dict[str, Any] | None, dict[str, Any]]]:
-    by_id = {content.get("id"): content for _, content in _lines(recordings)}
+    by_id = {content.get("id"): _brief(content) for _, content in _lines(recordings)}
     for place, supervision in _lines(supervisions):
-        yield place, None, by_id.get(supervision.get("recording_id")), supervision
+        on = supervision.get("recording_id")
+        recording = by_id.get(on)
+        if isinstance(recording, str):
+            recording = {"id": on, "sources": [{"type": "file", "channels": [0], "source": recording}]}
+        yield place, None, recording, supervision
+
+
+def _brief(recording: dict[str, Any]) -> dict[str, Any] | str:
+    """Of an ordinary recording its path alone: of a million, as little as will do."""
+    match recording:
+        case {"sources": [{"type": "file", "channels": [0], "source": str(path)}]}:
+            return recording if recording.get("transforms") else path
+    return recording
 
 
 def _of_cuts(
@@ -197,14 +221,11 @@ def _file(recording: Mapping[str, Any], supervision: Mapping[str, Any]) -> str:
     return str(sources[0]["source"])
 
 
-def _with_sessions(rows: list[Utterance]) -> list[Utterance]:
-    on_recording = Counter(row.session for row in rows)
-    return [row if on_recording[row.session] > 1 else replace(row, session="") for row in rows]
-
-
-def _absolute(rows: list[Utterance], listing: Path) -> Iterator[Utterance]:
-    absolute = resolver([row.path for row in rows], listing)
-    return (replace(row, path=absolute(row.path)) for row in rows)
+def _of_several(sessions: pa.Array) -> pa.Array:
+    """A session that one utterance alone has is none."""
+    counts = pc.value_counts(sessions)
+    several = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    return pc.if_else(pc.is_in(sessions, several), sessions, "")
 
 
 def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from voxangle.errors import CorpusError
 
-__all__ = ["resolver"]
+__all__ = ["absolute"]
 
 _LEVELS = 5
 _TRIED = 100
 
 
-def resolver(paths: Sequence[str], listing: Path) -> Callable[[str], str]:
-    """How to make the paths of a list absolute.
+def absolute(paths: pa.Array, listing: Path) -> pa.Array:
+    """The paths of a list, made absolute.
 
     Such lists are written by scripts, and their paths are relative to where a script was run: somewhere above the
     list. It is found by trying: the nearest folder above the list from which one of the first 100 paths leads to a
@@ -24,13 +26,15 @@ def resolver(paths: Sequence[str], listing: Path) -> Callable[[str], str]:
     Raises:
         CorpusError: no folder will do; the message names those that were tried.
     """
-    relative = [path for path in paths if not os.path.isabs(path)]  # noqa: PTH117 - a million times
+    is_relative = pc.invert(pc.starts_with(paths, "/"))
+    relative = paths.filter(is_relative)[:_TRIED].to_pylist()
     if not relative:
-        return str
+        return paths
     places = [*listing.parents[:_LEVELS], Path.cwd()]
     for place in places:
-        if any((place / path).exists() for path in relative[:_TRIED]):
-            return lambda path: str(place / path)
+        if any((place / path).exists() for path in relative):
+            prefix = os.path.join(place, "")  # noqa: PTH118 - with its slash
+            return pc.if_else(is_relative, pc.binary_join_element_wise(prefix, paths, ""), paths)
     raise CorpusError(
         f"{listing}: its paths are relative (the first: {relative[0]}) and lead nowhere from "
         f"{', '.join(map(str, dict.fromkeys(places)))}; run the command in the folder that they are relative to, or "
