@@ -159,6 +159,20 @@ def test_a_rule_that_contradicts_itself_is_refused():
             TrialRules(**wrong)
 
 
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ({"same": ["gende"]}, r"--same gende: the manifest says no such thing; did you mean 'gender'"),
+        ({"different": ["gender"], "same": ["gender"]}, r"same and different: 'gender' is named twice"),
+        ({"per_speaker": 0}, r"per-speaker: Input should be greater"),
+    ],
+)
+def test_what_a_person_mistypes_is_told(typed, message):
+    with pytest.raises(TrialError, match=message):
+        TrialRules.check(**typed)
+    assert TrialRules.check(same=["gender"], targets=3) == TrialRules(same=("gender",), targets=3)
+
+
 def test_list_and_record_are_written_side_by_side(tmp_path):
     made = generate_trials(manifest(), "hard", TrialRules(same=("gender",), nontargets=30))
     made.write(tmp_path / "hard.txt")

@@ -227,3 +227,65 @@ def corpora_shard(
             console.print(f"  left out: {len(shards.left_out)}, see {shards.place.address}/left_out.csv")
             for left in shards.left_out[:5]:
                 console.print(f"    {left.path}: {left.cause}", highlight=False, soft_wrap=True)
+
+
+@corpora_app.command("trials")
+def corpora_trials(
+    name: Annotated[str, typer.Argument(help="A corpus of `voxangle corpora list`.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The list to write; its rules go beside it, .json.")
+    ],
+    root: Annotated[Path | None, typer.Option(help="Where it lies; the cache by default.")] = None,
+    split: Annotated[str | None, typer.Option(help="Whose utterances; `eval`, or the only split.")] = None,
+    targets: Annotated[int | None, typer.Option(min=1, help="Target trials; all by default.")] = None,
+    nontargets: Annotated[int | None, typer.Option(min=1, help="Non-target trials; all by default.")] = None,
+    same: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What both sides have in common: gender, language, session or channel (repeatable)."
+        ),
+    ] = None,
+    different: Annotated[
+        list[str] | None, typer.Option(help="What both sides differ in, such as session (repeatable).")
+    ] = None,
+    per_speaker: Annotated[
+        int | None, typer.Option(min=1, help="At most so many trials of each class with one speaker.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+) -> None:
+    """Draw a trial list by stated rules; `voxangle evaluate --corpus NAME --trials LIST` takes it."""
+    from voxangle.console import counting
+    from voxangle.corpora import corpus_folder, corpus_reader
+    from voxangle.corpora.prepared import prepare_split
+    from voxangle.data.trial_lists import TrialRules, generate_trials
+    from voxangle.errors import CorpusError
+
+    rules = TrialRules.check(
+        targets=targets,
+        nontargets=nontargets,
+        same=same or (),
+        different=different or (),
+        per_speaker=per_speaker,
+        seed=seed,
+    )
+    if out.suffix == ".json":
+        raise CorpusError(f"--out {out}: the list's rules go to a .json of its name; call the list .txt")
+    corpus = corpus_reader(name).read(root or corpus_folder(name))
+    if split is None:
+        split = "eval" if "eval" in corpus.splits else next(iter(corpus.splits))
+        if split != "eval" and len(corpus.splits) > 1:
+            raise CorpusError(f"corpus '{name}' has several splits: say --split {', '.join(corpus.splits)}")
+    with counting(open_console(), f"preparing {split}") as on_progress:
+        # Evaluating does so anyway, and what cannot be read is in no trial.
+        prepared = prepare_split(corpus, split, on_progress=on_progress)
+    made = generate_trials(prepared.manifest, out.stem, rules)
+    made.write(out)
+    record = made.record
+    typer.echo(
+        f"{record.targets:,} target trials of {record.admitted_targets:,}, {record.nontargets:,} non-target trials of "
+        f"{record.admitted_nontargets:,}, {record.speakers:,} speakers, {record.utterances:,} utterances: {out}"
+    )
+    if record.left_out:
+        typer.echo(f"  {record.left_out:,} utterances lack what the rules ask for, and are in no trial")
+    if prepared.left_out:
+        typer.echo(f"  {len(prepared.left_out):,} cannot be read: {prepared.folder / 'left_out.csv'}")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow.compute as pc
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from voxangle import __version__
 from voxangle.config import Config
 from voxangle.data.manifest import Manifest
 from voxangle.data.pair_sets import PairSet
 from voxangle.data.trials import Trials
-from voxangle.errors import TrialError
+from voxangle.errors import TrialError, nearest
 from voxangle.storage import atomic_write
 
 __all__ = ["GeneratedTrials", "TrialListRecord", "TrialRules", "generate_trials"]
@@ -52,6 +52,26 @@ class TrialRules(Config):
         if twice := sorted({name for name in named if named.count(name) > 1}):
             raise ValueError(f"'{twice[0]}' is named twice in same and different")
         return self
+
+    @classmethod
+    def check(cls, **rules: Any) -> TrialRules:
+        """Rules from what a person typed.
+
+        Raises:
+            TrialError: a rule is none, or contradicts another.
+        """
+        try:
+            return cls(**rules)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = str(problem["loc"][0]) if problem["loc"] else "same and different"
+            if problem["type"] == "literal_error":
+                known = nearest(str(problem["input"]), get_args(Attribute))
+                raise TrialError(
+                    f"--{where} {problem['input']}: the manifest says no such thing{known}"
+                ) from error
+            message = problem["msg"].removeprefix("Value error, ")
+            raise TrialError(f"the rules of the list, {where.replace('_', '-')}: {message}") from error
 
 
 class TrialListRecord(Config):
