@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import re
+import shutil
+import subprocess
+import sys
 import tarfile
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from voxangle.corpora.download import extract_tar, fetch
+from tests.corpora.site import Site, serving
+from voxangle.corpora.download import BrokenArchiveError, extract_tar, extract_zip, fetch, remote_bytes
 from voxangle.errors import CorpusError, StorageError
 
 CONTENT = bytes(range(256)) * 4000  # about 1 MB, every block different from its neighbour's shift
@@ -23,75 +23,10 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-@dataclass
-class Site:
-    """What the server does, and what it was asked."""
-
-    address: str = ""
-    files: dict[str, bytes] = field(default_factory=lambda: {"/speech.tar": CONTENT})
-    ranges: bool = True
-    drop_after: list[int] = field(
-        default_factory=list
-    )  # bytes after which each of the next answers breaks off
-    statuses: list[int] = field(default_factory=list)  # error status of each of the next answers
-    shift: int = 0  # how far the served range is off the one asked for
-    chunked: bool = False
-    asked: list[tuple[str, str | None]] = field(default_factory=list)
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    site: Site
-
-    def do_GET(self) -> None:
-        site = self.site
-        wanted = self.headers.get("Range")
-        site.asked.append((self.path, wanted))
-        self.close_connection = True
-        if site.statuses:
-            return self.send_error(site.statuses.pop(0))
-        if self.path not in site.files:
-            return self.send_error(404)
-        content = site.files[self.path]
-        first = 0
-        if wanted and site.ranges:
-            first = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
-            if first >= len(content):
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{len(content)}")
-                self.send_header("Content-Length", "0")
-                return self.end_headers()
-            first += site.shift
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
-        else:
-            self.send_response(200)
-        body = content[first:]
-        if site.chunked:
-            self.send_header("Transfer-Encoding", "chunked")
-            self.end_headers()
-            self.wfile.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
-            return None
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[: site.drop_after.pop(0)] if site.drop_after else body)
-        return None
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def site() -> Iterator[Site]:
-    site = Site()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"site": site}))
-    site.address = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield site
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving({"/speech.tar": CONTENT}) as site:
+        yield site
 
 
 @pytest.fixture
@@ -315,3 +250,158 @@ def test_what_is_no_archive_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.tar.gz").write_text("<html>not found</html>")
     with pytest.raises(CorpusError, match="broken archive"):
         extract_tar(tmp_path / "a.tar.gz", tmp_path / "out")
+
+
+def test_a_web_page_in_place_of_the_file_is_refused_before_a_byte_is_written(
+    site: Site, target: Path
+) -> None:
+    site.page = True
+    target.parent.mkdir()
+    part(target).write_bytes(CONTENT[:1000])
+    with pytest.raises(CorpusError, match="a web page came instead of the file"):
+        fetch(f"{site.address}/speech.tar", target, md5=MD5)
+    assert part(target).read_bytes() == CONTENT[:1000]
+
+
+def test_a_dead_mirror_is_told_of_and_the_next_goes_on_where_it_broke_off(site: Site, target: Path) -> None:
+    told: list[str] = []
+    site.drop_after = [400_000, 0]
+    with serving({"/speech.tar": CONTENT}) as other:
+        fetch(
+            [f"{site.address}/speech.tar", f"{other.address}/speech.tar"],
+            target,
+            md5=MD5,
+            tell=told.append,
+            attempts=2,
+            pause=0,
+        )
+        assert other.asked == [("/speech.tar", "bytes=400000-")]
+    assert target.read_bytes() == CONTENT
+    (sentence,) = told
+    assert "lost after 400000 of 1024000 bytes; now from" in sentence
+
+
+def room(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    usage = shutil.disk_usage("/")._replace(free=free)
+    monkeypatch.setattr("voxangle.corpora.download.shutil.disk_usage", lambda _: usage)
+
+
+def test_a_disk_without_room_for_the_rest_is_told_before_it_is_full(
+    site: Site, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target.parent.mkdir()
+    part(target).write_bytes(CONTENT[:24_000])
+    room(monkeypatch, 999_999)
+    with pytest.raises(
+        StorageError, match=r"1 MB are still to come.*room for 1 MB.*what was fetched is kept"
+    ):
+        fetch(f"{site.address}/speech.tar", target, md5=MD5)
+    assert part(target).read_bytes() == CONTENT[:24_000]
+    room(monkeypatch, 1_000_000)
+    fetch(f"{site.address}/speech.tar", target, md5=MD5)
+
+
+def test_two_processes_do_not_write_one_file(site: Site, target: Path) -> None:
+    target.parent.mkdir()
+    part(target).write_bytes(CONTENT[:1000])
+    code = (
+        "import fcntl, os, sys; h = os.open(sys.argv[1], os.O_RDONLY); fcntl.flock(h, fcntl.LOCK_EX); "
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(part(target))], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(CorpusError, match=r"speech\.tar\.part: another process is writing it"):
+            fetch(f"{site.address}/speech.tar", target, md5=MD5)
+        assert part(target).read_bytes() == CONTENT[:1000]
+        other.communicate()
+    fetch(f"{site.address}/speech.tar", target, md5=MD5)
+
+
+def test_a_server_tells_the_size_or_another_does(site: Site) -> None:
+    address = f"{site.address}/speech.tar"
+    assert remote_bytes([f"{site.address}/gone", "http://no-such-host.invalid/x", address]) == len(CONTENT)
+    site.page = True
+    assert remote_bytes([address]) is None
+    site.page, site.sizes = False, False
+    assert remote_bytes([address]) is None
+
+
+def test_pieces_are_unpacked_without_being_joined_and_the_whole_is_judged(tmp_path: Path) -> None:
+    whole = archive(tmp_path / "whole.tar.gz", {"one": os.urandom(50_000), "two": os.urandom(50_000)})
+    content = whole.read_bytes()
+    pieces = [tmp_path / f"a.tar.gza{letter}" for letter in "abc"]
+    for piece, (first, last) in zip(pieces, [(0, 30_000), (30_000, 30_001), (30_001, None)], strict=True):
+        piece.write_bytes(content[first:last])
+    whole.unlink()
+    judged: list[str] = []
+    told: list[tuple[str, int, int | None]] = []
+    extract_tar(pieces, tmp_path / "out", judge=judged.append, on_progress=lambda *seen: told.append(seen))
+    assert judged == [hashlib.md5(content).hexdigest()]
+    assert told[-1] == ("the files in a.tar.gzaa", len(content), len(content))
+    assert names(tmp_path / "out") == ["one", "two"]
+    with pytest.raises(BrokenArchiveError, match=r"a\.tar\.gzaa: broken archive"):
+        extract_tar(pieces[:2], tmp_path / "half")
+    assert names(tmp_path) == ["a.tar.gzaa", "a.tar.gzab", "a.tar.gzac", "out"]
+
+
+def test_what_the_judge_refuses_leaves_no_folder(tmp_path: Path) -> None:
+    def refuse(_: str) -> None:
+        raise CorpusError("not this")
+
+    made = archive(tmp_path / "a.tar.gz", {"one": b"1"})
+    with pytest.raises(CorpusError, match="not this"):
+        extract_tar(made, tmp_path / "out", judge=refuse)
+    assert names(tmp_path) == ["a.tar.gz"]
+
+
+def test_a_fault_behind_the_last_file_is_found(tmp_path: Path) -> None:
+    made = archive(tmp_path / "a.tar.gz", {"one": os.urandom(50_000)})
+    content = bytearray(made.read_bytes())
+    content[-8] ^= 1  # gzip's own checksum
+    made.write_bytes(content)
+    with pytest.raises(BrokenArchiveError, match="CRC check failed"):
+        extract_tar(made, tmp_path / "out")
+    assert names(tmp_path) == ["a.tar.gz"]
+
+
+def test_a_folder_of_the_same_name_is_not_put_into_another(tmp_path: Path) -> None:
+    extract_tar(archive(tmp_path / "a.tar.gz", {"musan/noise/1.txt": b"one"}), tmp_path / "musan")
+    assert names(tmp_path / "musan") == ["noise"]
+    extract_tar(archive(tmp_path / "b.tar.gz", {"got/1.txt": b"one", "README": b"two"}), tmp_path / "got")
+    assert names(tmp_path / "got") == ["README", "got"]
+
+
+def test_what_a_killed_process_left_half_unpacked_goes(tmp_path: Path) -> None:
+    left = tmp_path / ".out.unpacking"
+    (left / "deep").mkdir(parents=True)
+    (left / "deep" / "half").write_text("half")
+    (left / "link").symlink_to(tmp_path)
+    made = archive(tmp_path / "a.tar.gz", {"one": b"1"})
+    extract_tar(made, tmp_path / "out")
+    assert names(tmp_path) == ["a.tar.gz", "out"]
+    assert names(tmp_path / "out") == ["one"]
+
+
+def test_a_full_disk_while_unpacking_keeps_the_archive_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = archive(tmp_path / "a.tar.gz", {"one": b"1", "two": b"2"})
+
+    def full(self: tarfile.TarFile, member: tarfile.TarInfo, *_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tarfile.TarFile, "extract", full)
+        with pytest.raises(StorageError, match="disk is full"):
+            extract_tar(made, tmp_path / "out")
+    assert names(tmp_path) == ["a.tar.gz"]
+    extract_tar(made, tmp_path / "out")
+
+
+def test_what_is_no_zip_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_text("<html>not found</html>")
+    with pytest.raises(BrokenArchiveError, match="broken archive"):
+        extract_zip(tmp_path / "a.zip", tmp_path / "out")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import soundfile
 
+from tests.corpora.site import serving
 from voxangle.corpora import librispeech
-from voxangle.corpora.librispeech import MD5, PUBLISHED, SUBSETS, check, get, read
+from voxangle.corpora.librispeech import PUBLISHED, RELEASE, SUBSETS, check, get, read
 from voxangle.corpora.prepared import prepare_split
 from voxangle.errors import CorpusError
 
@@ -113,7 +115,7 @@ def test_the_published_counts_are_the_corpus_s() -> None:
     assert sum(subset.speakers for subset in PUBLISHED.values()) == 2484
     assert sum(subset.utterances for subset in PUBLISHED.values()) == 292_367
     assert sum(subset.hours for subset in PUBLISHED.values()) == pytest.approx(982.1)
-    assert {subset for subsets in SUBSETS.values() for subset in subsets} == set(PUBLISHED) == set(MD5)
+    assert {subset for subsets in SUBSETS.values() for subset in subsets} == set(PUBLISHED)
 
 
 def test_linked_readers_count_and_broken_files_are_left_out_by_name(
@@ -153,26 +155,21 @@ def test_a_wrong_place_is_answered_with_what_to_do(root: Path, tmp_path: Path) -
 
 
 def test_subsets_are_fetched_once(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def fetch(urls: list[str], destination: Path, *, md5: str, on_progress: object) -> Path:
-        asked.append(urls[0])
-        assert md5 == MD5[destination.name.removesuffix(".tar.gz")]
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(destination, "w:gz") as tar:
-            tar.add(root / "dev-other", arcname="LibriSpeech/dev-other")
-        return destination
-
-    monkeypatch.setattr("voxangle.corpora.openslr.fetch", fetch)
-    for _ in range(2):
-        get(tmp_path, subsets=["dev-other"], base="http://mirror.example/resources/")
-    assert asked == ["http://mirror.example/resources/12/dev-other.tar.gz"]
-    assert [path.name for path in tmp_path.iterdir()] == ["dev-other"]
-    assert counts(read(tmp_path)) == {"dev": 2}
+    with tarfile.open(tmp_path / "made.tar.gz", "w:gz") as tar:
+        tar.add(root / "dev-other", arcname="LibriSpeech/dev-other")
+    content = (tmp_path / "made.tar.gz").read_bytes()
+    published = replace(RELEASE.archives["dev-other"], md5=hashlib.md5(content).hexdigest())
+    monkeypatch.setitem(RELEASE.archives, "dev-other", published)
+    with serving({"/resources/12/dev-other.tar.gz": content}) as site:
+        for _ in range(2):
+            get(tmp_path / "got", subsets=["dev-other"], mirrors=[f"{site.address}/resources/"])
+        assert [path for path, _ in site.asked] == ["/resources/12/dev-other.tar.gz"]
+    assert [path.name for path in (tmp_path / "got").iterdir()] == ["dev-other"]
+    assert counts(read(tmp_path / "got")) == {"dev": 2}
 
 
-def test_checksums_are_md5() -> None:
-    assert {len(md5) for md5 in MD5.values()} == {hashlib.md5().digest_size * 2}
+def test_all_that_is_read_can_be_fetched() -> None:
+    assert set(RELEASE.archives) == set(PUBLISHED)
 
 
 @pytest.mark.corpus

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import tarfile
-import threading
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from voxangle.corpora import mini_librispeech
+from tests.corpora.site import serving
 from voxangle.corpora.corpus import Corpus
-from voxangle.corpora.mini_librispeech import MIRRORS, SUBSETS, get, read
+from voxangle.corpora.mini_librispeech import RELEASE, get, read
 from voxangle.errors import CorpusError
 
 # speaker: (sex, chapters), three utterances a chapter; 251 has one chapter, and one utterance in it.
@@ -64,21 +62,14 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def address(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    for subset in SUBSETS.values():
-        content = (mirror / "31" / f"{subset}.tar.gz").read_bytes()
-        monkeypatch.setitem(mini_librispeech.MD5, subset, hashlib.md5(content).hexdigest())
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(mirror)))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    files = {}
+    for subset, archive in RELEASE.archives.items():
+        content = (mirror / "31" / archive.file).read_bytes()
+        files[f"/31/{archive.file}"] = content
+        published = replace(archive, md5=hashlib.md5(content).hexdigest(), bytes=len(content))
+        monkeypatch.setitem(RELEASE.archives, subset, published)
+    with serving(files) as site:
+        yield site.address
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +89,8 @@ def corpus(root: Path) -> Corpus:
 
 def test_both_archives_are_fetched_unpacked_and_readable(address: str, tmp_path: Path) -> None:
     told: set[str] = set()
-    get(tmp_path / "got", lambda what, *_: told.add(what), base=address)
-    assert told == {"train-clean-5.tar.gz", "dev-clean-2.tar.gz"}
+    get(tmp_path / "got", lambda what, *_: told.add(what), mirrors=[address])
+    assert {what for what in told if "files in" not in what} == {"train-clean-5.tar.gz", "dev-clean-2.tar.gz"}
     assert sorted(path.name for path in (tmp_path / "got").iterdir()) == ["dev-clean-2", "train-clean-5"]
     corpus = read(tmp_path / "got")
     assert all(file.is_file() for manifest in corpus.splits.values() for file in manifest.files())
@@ -107,8 +98,8 @@ def test_both_archives_are_fetched_unpacked_and_readable(address: str, tmp_path:
 
 
 def test_what_is_there_is_not_fetched_again(address: str, tmp_path: Path) -> None:
-    get(tmp_path / "got", base=address)
-    get(tmp_path / "got", base="http://127.0.0.1:9")
+    get(tmp_path / "got", mirrors=[address])
+    get(tmp_path / "got", mirrors=["http://127.0.0.1:9"])
 
 
 def test_a_mirror_may_come_from_the_environment(
@@ -122,21 +113,27 @@ def test_a_mirror_may_come_from_the_environment(
 def test_an_archive_of_other_content_is_refused(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(mini_librispeech.MD5, "dev-clean-2", "0" * 32)
+    other = replace(RELEASE.archives["dev-clean-2"], md5="0" * 32)
+    monkeypatch.setitem(RELEASE.archives, "dev-clean-2", other)
+    monkeypatch.setenv("VOXANGLE_OPENSLR", address)
     with pytest.raises(CorpusError, match=r"dev-clean-2\.tar\.gz.*wrong md5"):
-        get(tmp_path / "got", base=address)
+        get(tmp_path / "got")
     assert [path.name for path in (tmp_path / "got").iterdir()] == ["train-clean-5"]
 
 
-def test_a_mirror_out_of_reach_names_the_alternatives(tmp_path: Path) -> None:
+def test_a_mirror_out_of_reach_names_the_alternatives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOXANGLE_OPENSLR", "http://openslr.invalid/resources")
     with pytest.raises(CorpusError, match=r"cannot be resolved.*debian-voices.*corpora list"):
-        get(tmp_path / "got", base="http://openslr.invalid/resources")
+        get(tmp_path / "got")
 
 
-def test_the_public_addresses_are_openslr_s_and_its_mirrors() -> None:
-    assert MIRRORS[0] == "https://www.openslr.org/resources"
-    assert len(MIRRORS) > 1
-    assert {len(md5) for md5 in mini_librispeech.MD5.values()} == {32}
+def test_one_half_is_fetched_alone_and_the_other_missed_by_name(address: str, tmp_path: Path) -> None:
+    get(tmp_path / "got", mirrors=[address], subsets=["dev-clean-2"])
+    assert [path.name for path in (tmp_path / "got").iterdir()] == ["dev-clean-2"]
+    with pytest.raises(CorpusError, match="train-clean-5 is not there"):
+        read(tmp_path / "got")
 
 
 def test_the_layout_says_who_speaks_when(corpus: Corpus) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from tests.corpora.site import serving
 from voxangle.corpora import musan
 from voxangle.corpora.prepared import prepare_split
 from voxangle.errors import CorpusError
@@ -101,17 +104,15 @@ def test_a_wrong_place_is_answered_with_the_right_one(root: Path, tmp_path: Path
 def test_the_archive_is_fetched_once_and_readable_where_it_is_put(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
-
-    def fetch(urls: list[str], destination: Path, **_: object) -> Path:
-        asked.append(urls[0])
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(destination, "w:gz") as tar:
-            tar.add(root, arcname="musan")
-        return destination
-
-    monkeypatch.setattr("voxangle.corpora.openslr.fetch", fetch)
-    for _ in range(2):
-        musan.get(tmp_path / "got")
-    assert asked == ["https://www.openslr.org/resources/17/musan.tar.gz"]
+    with tarfile.open(tmp_path / "made.tar.gz", "w:gz") as tar:
+        tar.add(root, arcname="musan")
+    content = (tmp_path / "made.tar.gz").read_bytes()
+    (published,) = musan.RELEASE.archives.values()
+    published = replace(published, md5=hashlib.md5(content).hexdigest(), bytes=len(content), unpacked=99)
+    monkeypatch.setitem(musan.RELEASE.archives, "musan", published)
+    with serving({"/17/musan.tar.gz": content}) as site:
+        for _ in range(2):
+            musan.get(tmp_path / "got", mirrors=[site.address])
+        assert [path for path, _ in site.asked] == ["/17/musan.tar.gz"]
+    assert sorted(path.name for path in (tmp_path / "got/musan").iterdir()) == ["music", "noise", "speech"]
     assert len(musan.read(tmp_path / "got").splits["speech"]) == 2

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from tests.corpora.site import Site, serving
 from voxangle.corpora import rirs_noises
 from voxangle.corpora.prepared import prepare_split
 from voxangle.errors import CorpusError, StorageError
@@ -82,50 +86,50 @@ def test_a_wrong_place_is_answered_with_the_right_one(root: Path, tmp_path: Path
         rirs_noises.read(tmp_path / "empty")
 
 
-def archived(root: Path, monkeypatch: pytest.MonkeyPatch, *, broken: bool = False) -> list[str]:
-    asked: list[str] = []
-
-    def fetch(urls: list[str], destination: Path, **_: object) -> Path:
-        asked.append(urls[0])
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(destination, "w") as file:
-            for name in LAYOUT:
-                file.write(root / name, f"RIRS_NOISES/{name}")
-        if broken:
-            destination.write_bytes(destination.read_bytes()[:-100])
-        return destination
-
-    monkeypatch.setattr("voxangle.corpora.openslr.fetch", fetch)
-    return asked
+@pytest.fixture
+def site(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    with zipfile.ZipFile(tmp_path / "made.zip", "w") as file:
+        for name in LAYOUT:
+            file.write(root / name, f"RIRS_NOISES/{name}")
+    content = (tmp_path / "made.zip").read_bytes()
+    with serving({}) as site:
+        publish(site, content, monkeypatch)
+        yield site
 
 
-def test_the_archive_is_fetched_once_and_readable_where_it_is_put(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = archived(root, monkeypatch)
+def publish(site: Site, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.files["/28/rirs_noises.zip"] = content
+    (published,) = rirs_noises.RELEASE.archives.values()
+    published = replace(published, md5=hashlib.md5(content).hexdigest(), bytes=len(content), unpacked=99)
+    monkeypatch.setitem(rirs_noises.RELEASE.archives, "rirs-noises", published)
+
+
+def test_the_archive_is_fetched_once_and_readable_where_it_is_put(site: Site, tmp_path: Path) -> None:
     for _ in range(2):
-        rirs_noises.get(tmp_path / "got")
-    assert asked == ["https://www.openslr.org/resources/28/rirs_noises.zip"]
+        rirs_noises.get(tmp_path / "got", mirrors=[site.address])
+    assert [path for path, _ in site.asked] == ["/28/rirs_noises.zip"]
     assert [path.name for path in (tmp_path / "got").iterdir()] == ["RIRS_NOISES"]
+    assert (tmp_path / "got" / "RIRS_NOISES" / "pointsource_noises").is_dir()
     assert len(rirs_noises.read(tmp_path / "got").splits["simulated-rirs"]) == 2
 
 
 def test_a_broken_archive_leaves_nothing_half(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archived(root, monkeypatch, broken=True)
+    publish(site, site.files["/28/rirs_noises.zip"][:-100], monkeypatch)
     with pytest.raises(CorpusError, match=r"rirs_noises\.zip: broken archive"):
-        rirs_noises.get(tmp_path / "got")
+        rirs_noises.get(tmp_path / "got", mirrors=[site.address])
     assert [path.name for path in (tmp_path / "got").iterdir()] == ["rirs_noises.zip"]
 
 
-def test_a_full_disk_keeps_the_archive(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archived(root, monkeypatch)
-
+def test_a_full_disk_keeps_the_archive(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(zipfile.ZipFile, "extractall", full)
-    with pytest.raises(StorageError, match="disk is full"):
-        rirs_noises.get(tmp_path / "got")
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, "extractall", full)
+        with pytest.raises(StorageError, match="disk is full"):
+            rirs_noises.get(tmp_path / "got", mirrors=[site.address])
     assert [path.name for path in (tmp_path / "got").iterdir()] == ["rirs_noises.zip"]
+    rirs_noises.get(tmp_path / "got", mirrors=[site.address])
+    assert len(site.asked) == 1

@@ -33,6 +33,16 @@ def corpora_list() -> None:
 def corpora_get(
     name: Annotated[str, typer.Argument(help="A corpus of `voxangle corpora list`.")],
     root: Annotated[Path | None, typer.Option(help="Where to put it; the cache by default.")] = None,
+    subset: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this part of a corpus in several archives; may be given several times."),
+    ] = None,
+    mirror: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Ask this server first, such as https://www.openslr.org/resources; may be given several times."
+        ),
+    ] = None,
 ) -> None:
     """Download a corpus; a broken download goes on where it stopped."""
     from voxangle.console import downloading
@@ -44,8 +54,14 @@ def corpora_get(
         if reader.how_to_get:
             raise CorpusError(f"voxangle does not fetch '{name}'; this is how to. {reader.how_to_get}")
         raise CorpusError(f"'{name}' reads what you have: nothing is to be got; give its place with --root")
-    with downloading(open_console()) as on_progress:
-        reader.get(target, on_progress)
+    console = open_console()
+
+    def tell(sentence: str) -> None:
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+    tell(f"{name}: {reader.summary}. Licence: {reader.licence}")
+    with downloading(console) as on_progress:
+        reader.get(target, on_progress, subsets=subset or (), mirrors=mirror or (), tell=tell)
     typer.echo(f"{name} is in {target}")
 
 

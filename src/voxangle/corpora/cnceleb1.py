@@ -52,12 +52,25 @@ from voxangle.corpora.completeness import (
 )
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.notes import notes_of
+from voxangle.corpora.openslr import Archive, Release
 from voxangle.corpora.tree import Layout, beside, lines_of, recordings
 from voxangle.data import Manifest, Trials
 from voxangle.data.trial_files import read_models
 from voxangle.errors import CorpusError
 
-__all__ = ["AVERAGE", "CONCATENATED", "HOW_TO_GET", "NAME", "PUBLISHED", "TARGETS", "TRIALS", "check", "read"]
+__all__ = [
+    "AVERAGE",
+    "CONCATENATED",
+    "HOW_TO_GET",
+    "NAME",
+    "PUBLISHED",
+    "RELEASE",
+    "TARGETS",
+    "TRIALS",
+    "check",
+    "get",
+    "read",
+]
 
 NAME = "cnceleb1"
 
@@ -74,15 +87,32 @@ PUBLISHED = {
 """The ICASSP paper has 1,000 speakers and over 130,000 utterances: before the release was cleaned to 997 and 126,532.
 Of 200 speakers in ``eval`` 196 are enrolled. What ``enroll.map`` lists in ``data`` comes on top."""
 
+RELEASE = Release(
+    NAME,
+    82,
+    {
+        NAME: Archive(
+            "cn-celeb_v2.tar.gz",
+            "7ab1b214028a7439e26608b2d5a0336c",
+            "CN-Celeb_flac",
+            bytes=22_264_439_915,
+        )
+    },
+)
+"""OpenSLR publishes no checksum of it. This one is in the recipes of WeSpeaker (whence 3D-Speaker has it) and, on their
+own, of kiwano; the size is from a server's Content-Length, told by one source."""
+get = RELEASE.get
+
 HOW_TO_GET = """\
-CN-Celeb1 is free to fetch (https://www.openslr.org/82/). In an empty folder, 22 GB free for the archive and 25 for the
-audio:
+CN-Celeb1 is free (https://www.openslr.org/82/, CC BY-SA 4.0), 22 GB to download and 46 GB of disk until unpacked:
+
+  voxangle corpora get cnceleb1 --root FOLDER    # goes on where it was cut off; --mirror URL for another server
+
+or by hand:
 
   wget -c https://www.openslr.org/resources/82/cn-celeb_v2.tar.gz
   md5sum cn-celeb_v2.tar.gz    # 7ab1b214028a7439e26608b2d5a0336c
-  tar xzf cn-celeb_v2.tar.gz    # CN-Celeb_flac/
-
-Mirrors: https://openslr.trmal.net/resources/82/ and https://openslr.elda.org/resources/82/."""
+  tar xzf cn-celeb_v2.tar.gz    # CN-Celeb_flac/"""
 
 _EVALUATED = re.compile(r"id\d{5}-")
 

@@ -17,10 +17,11 @@ from voxangle.corpora.columns import Columns
 from voxangle.corpora.completeness import ABSENT_SPEAKERS, Completeness, Published, Tally, inspect
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.notes import notes_of
+from voxangle.corpora.openslr import Archive, Release
 from voxangle.corpora.tree import Layout, beside, lines_of
 from voxangle.data import Manifest
 
-__all__ = ["HOW_TO_GET", "NAME", "PUBLISHED", "check", "read"]
+__all__ = ["HOW_TO_GET", "NAME", "PUBLISHED", "RELEASE", "check", "get", "read"]
 
 NAME = "cnceleb2"
 
@@ -30,16 +31,38 @@ PUBLISHED = {
 """The first paper on it rounds to 2,000 speakers. The utterances are from one kind of source only: take a small
 difference for no fault before the release's own README is compared."""
 
+RELEASE = Release(
+    NAME,
+    82,
+    {
+        NAME: Archive(
+            "cn-celeb2_v2.tar.gz",
+            "55c47cf0b6d0bf793e88bf79d5dfc660",
+            "CN-Celeb2_flac",
+            bytes=None,
+            pieces={
+                "cn-celeb2_v2.tar.gzaa": "4cdf738cff565ce35ad34274848659c3",
+                "cn-celeb2_v2.tar.gzab": "4ff59a7009b79ef7043498ad3882b81b",
+                "cn-celeb2_v2.tar.gzac": "3aa8e6e7f7ec4382f9926b1b31498228",
+            },
+        )
+    },
+)
+"""OpenSLR publishes no checksums of it. The whole's is in WeSpeaker's recipe (whence 3D-Speaker has it) only, the
+pieces' in kiwano's only. No source for the sizes was found: the server is asked."""
+get = RELEASE.get
+
 HOW_TO_GET = """\
-CN-Celeb2 is free to fetch (https://www.openslr.org/82/). In an empty folder with about 220 GB free (the pieces, the
-archive they make, the audio; remove the first two when all is unpacked):
+CN-Celeb2 is free (https://www.openslr.org/82/, CC BY-SA 4.0), some 75 to 90 GB to download and twice that of disk until
+it is unpacked (`get` asks the server and tells exactly):
+
+  voxangle corpora get cnceleb2 --root FOLDER    # goes on where it was cut off; --mirror URL for another server
+
+or by hand, without joining the pieces on the disk:
 
   for part in a b c; do wget -c https://www.openslr.org/resources/82/cn-celeb2_v2.tar.gza$part; done
-  cat cn-celeb2_v2.tar.gza? > cn-celeb2_v2.tar.gz
-  md5sum cn-celeb2_v2.tar.gz    # 55c47cf0b6d0bf793e88bf79d5dfc660
-  tar xzf cn-celeb2_v2.tar.gz    # CN-Celeb2_flac/
-
-Mirrors: https://openslr.trmal.net/resources/82/ and https://openslr.elda.org/resources/82/."""
+  cat cn-celeb2_v2.tar.gza[abc] | md5sum    # 55c47cf0b6d0bf793e88bf79d5dfc660
+  cat cn-celeb2_v2.tar.gza[abc] | tar xz    # CN-Celeb2_flac/"""
 
 
 def read(root: Path) -> Corpus:

@@ -52,7 +52,7 @@ import hashlib
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -60,7 +60,7 @@ from typing import Literal, TypeAlias
 from voxangle import audio
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.debian_packages import fetch_packages
-from voxangle.corpora.download import OnProgress
+from voxangle.corpora.download import OnProgress, Tell
 from voxangle.corpora.draw import draw
 from voxangle.data import Manifest, Trials, Utterance
 from voxangle.errors import AudioError, CorpusError
@@ -207,13 +207,43 @@ _NOTES = (
 )
 
 
-def get(root: Path, on_progress: OnProgress | None = None) -> None:
+def get(
+    root: Path,
+    on_progress: OnProgress | None = None,
+    *,
+    subsets: Sequence[str] = (),
+    mirrors: Sequence[str] = (),
+    tell: Tell | None = None,
+) -> None:
     """Download and unpack the packages under ``root``; what is already there is not fetched again.
 
+    Args:
+        root: where the packages' folders go.
+        on_progress: told the package, and the bytes of all downloads.
+        subsets: none; the trial lists need all packages.
+        mirrors: none; apt takes packages from where the machine is set up to.
+        tell: told what is about to be fetched.
+
     Raises:
-        CorpusError: this machine has no apt-get, or the packages cannot be reached.
+        CorpusError: a subset or a mirror is asked for, this machine has no apt-get, or the packages cannot be
+            reached.
         StorageError: the disk is full.
     """
+    if subsets:
+        raise CorpusError(f"{NAME} is one whole, its trial lists need every package: leave --subset out")
+    if mirrors:
+        raise CorpusError(
+            f"{NAME} comes by apt-get from the archives that this machine is set up for, so --mirror has no say "
+            "here: enter the mirror in /etc/apt/sources.list or a file in /etc/apt/sources.list.d, or get "
+            "mini-librispeech instead, which takes --mirror"
+        )
+    missing = [package for package in PACKAGES if not (Path(root) / package).is_dir()]
+    if tell:
+        tell(
+            f"{len(missing)} of {len(PACKAGES)} Debian packages (320 MB all together) by apt-get, into {root}"
+            if missing
+            else f"all of it is in {root}"
+        )
     fetch_packages(PACKAGES, root, on_progress)
 
 

@@ -28,15 +28,24 @@ from voxangle.audio import AUDIO_SUFFIXES
 from voxangle.corpora.columns import Columns
 from voxangle.corpora.completeness import Completeness, Published, Tally, inspect
 from voxangle.corpora.corpus import Corpus
-from voxangle.corpora.download import OnProgress, extract_tar
 from voxangle.corpora.draw import draw
 from voxangle.corpora.genders import gender_of
 from voxangle.corpora.notes import notes_of
-from voxangle.corpora.openslr import fetch_archive
+from voxangle.corpora.openslr import Archive, Release
 from voxangle.data import Manifest, Trials, Utterance
 from voxangle.errors import CorpusError
 
-__all__ = ["MD5", "NAME", "PUBLISHED", "SUBSETS", "check", "get", "read", "subset_manifest", "trial_lists"]
+__all__ = [
+    "NAME",
+    "PUBLISHED",
+    "RELEASE",
+    "SUBSETS",
+    "check",
+    "get",
+    "read",
+    "subset_manifest",
+    "trial_lists",
+]
 
 NAME = "librispeech"
 SUBSETS = {
@@ -44,15 +53,24 @@ SUBSETS = {
     "dev": ("dev-clean", "dev-other"),
     "eval": ("test-clean", "test-other"),
 }
-MD5 = {
-    "dev-clean": "42e2234ba48799c1f50f24a7926300a1",
-    "dev-other": "c8d0bcc9cca99d4f8b62fcc847357931",
-    "test-clean": "32fa31d27d2e1cad72775fee3f4849a9",
-    "test-other": "fb5a50374b501bb3bac4815ee91d3135",
-    "train-clean-100": "2a93770f6d5c6c964bc36631d331a522",
-    "train-clean-360": "c0e676e450a7ff2f54aeade5171606fa",
-    "train-other-500": "d1a0fd59409feb2c614ce4d30c387708",
-}
+RELEASE = Release(
+    NAME,
+    12,
+    {
+        subset: Archive(f"{subset}.tar.gz", md5, subset, size)
+        for subset, md5, size in (
+            ("dev-clean", "42e2234ba48799c1f50f24a7926300a1", 337_926_286),
+            ("dev-other", "c8d0bcc9cca99d4f8b62fcc847357931", 314_305_928),
+            ("test-clean", "32fa31d27d2e1cad72775fee3f4849a9", 346_663_984),
+            ("test-other", "fb5a50374b501bb3bac4815ee91d3135", 328_757_843),
+            ("train-clean-100", "2a93770f6d5c6c964bc36631d331a522", 6_387_309_499),
+            ("train-clean-360", "c0e676e450a7ff2f54aeade5171606fa", 23_049_477_885),
+            ("train-other-500", "d1a0fd59409feb2c614ce4d30c387708", 30_593_501_606),
+        )
+    },
+)
+"""Sizes as Kaldi's egs/librispeech/s5/local/download_and_untar.sh checks them."""
+get = RELEASE.get
 _SOURCE = "the paper's table 1; utterances counted in the archives"
 PUBLISHED = {
     "dev-clean": Published(40, 2_703, 5.4, _SOURCE),
@@ -68,37 +86,6 @@ _UTTERANCES_A_SPEAKER = 12
 _TARGETS_A_SPEAKER = 100
 _NONTARGETS_A_PAIR = 10
 _LIMITS = "Clean read speech; a speaker's chapters often share the microphone, so error rates are optimistic."
-
-
-def get(
-    root: Path,
-    on_progress: OnProgress | None = None,
-    *,
-    subsets: Iterable[str] = MD5,
-    base: str | None = None,
-) -> None:
-    """Download and unpack subsets under ``root``; resumed, checked, and not fetched again once there.
-
-    All of them are 60 GB of archives, and about as much unpacked; an archive goes once it is unpacked.
-
-    Args:
-        root: where the subsets' folders go.
-        on_progress: told the archive and its bytes.
-        subsets: which.
-        base: the ``resources`` folder to take them from; by default ``$VOXANGLE_OPENSLR``, else OpenSLR's mirrors.
-
-    Raises:
-        CorpusError: no mirror can be reached, or a checksum is wrong.
-        StorageError: the disk is full.
-    """
-    root = Path(root)
-    for subset in subsets:
-        if not (root / subset).is_dir():
-            archive = fetch_archive(
-                12, f"{subset}.tar.gz", root, md5=MD5[subset], on_progress=on_progress, base=base
-            )
-            extract_tar(archive, root / subset)
-            archive.unlink()
 
 
 def read(root: Path) -> Corpus:

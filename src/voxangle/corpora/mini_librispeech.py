@@ -15,49 +15,34 @@ from dataclasses import replace
 from pathlib import Path
 
 from voxangle.corpora.corpus import Corpus
-from voxangle.corpora.download import OnProgress, extract_tar
 from voxangle.corpora.durations import durations
 from voxangle.corpora.librispeech import subset_manifest, trial_lists
-from voxangle.corpora.openslr import MIRRORS, fetch_archive
+from voxangle.corpora.openslr import Archive, Release
 from voxangle.data import Manifest
 from voxangle.errors import CorpusError
 
-__all__ = ["MD5", "MIRRORS", "NAME", "SUBSETS", "get", "read"]
+__all__ = ["NAME", "RELEASE", "SUBSETS", "get", "read"]
 
 NAME = "mini-librispeech"
 SUBSETS = {"train": "train-clean-5", "eval": "dev-clean-2"}
-MD5 = {
-    "train-clean-5": "5df7d4e78065366204ca6845bb08f490",
-    "dev-clean-2": "6d7ab67ac6a1d2c993d050e16d61080d",
-}
+RELEASE = Release(
+    NAME,
+    31,
+    {
+        subset: Archive(f"{subset}.tar.gz", md5, subset, size)
+        for subset, md5, size in (
+            ("train-clean-5", "5df7d4e78065366204ca6845bb08f490", 332_954_390),
+            ("dev-clean-2", "6d7ab67ac6a1d2c993d050e16d61080d", 126_046_265),
+        )
+    },
+)
+get = RELEASE.get
 
 _UTTERANCES_A_SPEAKER = 40
 _NOTES = (
     "mini-librispeech: clean read speech of few speakers; a speaker's chapters often share the microphone, so "
     "error rates are optimistic."
 )
-
-
-def get(root: Path, on_progress: OnProgress | None = None, *, base: str | None = None) -> None:
-    """Download and unpack both subsets under ``root``; resumed, checked, and not fetched again once there.
-
-    Args:
-        root: where the subsets' folders go.
-        on_progress: told the archive and its bytes.
-        base: the ``resources`` folder to take them from; by default ``$VOXANGLE_OPENSLR``, else ``MIRRORS``.
-
-    Raises:
-        CorpusError: no mirror can be reached, or a checksum is wrong.
-        StorageError: the disk is full.
-    """
-    root = Path(root)
-    for subset in SUBSETS.values():
-        if not (root / subset).is_dir():
-            archive = fetch_archive(
-                31, f"{subset}.tar.gz", root, md5=MD5[subset], on_progress=on_progress, base=base
-            )
-            extract_tar(archive, root / subset)
-            archive.unlink()
 
 
 def read(root: Path) -> Corpus:

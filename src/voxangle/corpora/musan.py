@@ -15,18 +15,30 @@ from pathlib import Path
 from voxangle.audio import AUDIO_SUFFIXES
 from voxangle.corpora.completeness import Completeness, Published, Tally, inspect
 from voxangle.corpora.corpus import Corpus
-from voxangle.corpora.download import OnProgress, extract_tar
 from voxangle.corpora.notes import notes_of
-from voxangle.corpora.openslr import fetch_archive
+from voxangle.corpora.openslr import Archive, Release
 from voxangle.corpora.sounds import sounds
 from voxangle.corpora.walk import files_below
 from voxangle.data import Manifest
 from voxangle.errors import CorpusError
 
-__all__ = ["MD5", "NAME", "PUBLISHED", "check", "get", "read"]
+__all__ = ["NAME", "PUBLISHED", "RELEASE", "check", "get", "read"]
 
 NAME = "musan"
-MD5 = "0c472d4fc0c5141eca47ad1ffeb2a7df"
+RELEASE = Release(
+    NAME,
+    17,
+    {
+        NAME: Archive(
+            "musan.tar.gz",
+            "0c472d4fc0c5141eca47ad1ffeb2a7df",
+            NAME,
+            bytes=11_086_114_085,
+            unpacked=12_700_000_000,
+        )
+    },
+)
+get = RELEASE.get
 _SOURCE = "openslr.org/17"
 PUBLISHED = {
     "speech": Published(1, 426, None, _SOURCE),
@@ -34,25 +46,6 @@ PUBLISHED = {
     "noise": Published(1, 930, None, _SOURCE),
 }
 """Files of each kind in the archive."""
-
-
-def get(root: Path, on_progress: OnProgress | None = None, *, base: str | None = None) -> None:
-    """Download (11 GB) and unpack to ``root/musan``; resumed, checked, and not fetched again once there.
-
-    Args:
-        root: where the folder goes.
-        on_progress: told the archive and its bytes.
-        base: the ``resources`` folder to take it from; by default ``$VOXANGLE_OPENSLR``, else OpenSLR's mirrors.
-
-    Raises:
-        CorpusError: no mirror can be reached, or the checksum is wrong.
-        StorageError: the disk is full.
-    """
-    root = Path(root)
-    if not (root / NAME).is_dir():
-        archive = fetch_archive(17, "musan.tar.gz", root, md5=MD5, on_progress=on_progress, base=base)
-        extract_tar(archive, root / NAME)
-        archive.unlink()
 
 
 def read(root: Path) -> Corpus:

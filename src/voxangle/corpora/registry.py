@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from voxangle.corpora import (
     audio_folder,
+    cnceleb,
     cnceleb1,
     cnceleb2,
     common_voice,
@@ -26,7 +27,7 @@ from voxangle.corpora import (
 )
 from voxangle.corpora.completeness import Completeness
 from voxangle.corpora.corpus import Corpus
-from voxangle.corpora.download import OnProgress
+from voxangle.corpora.download import OnProgress, Tell
 from voxangle.errors import CorpusError, nearest
 from voxangle.storage import cache_folder
 
@@ -40,6 +41,21 @@ class Check(Protocol):
         """Look at the corpus in ``root``."""
 
 
+class Get(Protocol):
+    """Fetches a corpus, or goes on where it was cut off."""
+
+    def __call__(
+        self,
+        root: Path,
+        on_progress: OnProgress | None = None,
+        *,
+        subsets: Sequence[str] = (),
+        mirrors: Sequence[str] = (),
+        tell: Tell | None = None,
+    ) -> None:
+        """Fetch into ``root`` the subsets (all by default), from the mirrors before any other address."""
+
+
 @dataclass(frozen=True)
 class CorpusReader:
     """One kind of corpus.
@@ -49,8 +65,7 @@ class CorpusReader:
         summary: one line on what it is.
         licence: its licence, or whose it is.
         read: the corpus from its folder or file, without network.
-        get: fetches it into a folder, where it can be fetched; told a callback for progress (what, bytes done,
-            bytes in all).
+        get: fetches it into a folder, where it can be fetched.
         how_to_get: what a person must do where it cannot: addresses and commands.
         check: whether all that was published is there.
     """
@@ -59,7 +74,7 @@ class CorpusReader:
     summary: str
     licence: str
     read: Callable[[Path], Corpus]
-    get: Callable[[Path, OnProgress | None], None] | None = None
+    get: Get | None = None
     how_to_get: str = ""
     check: Check | None = None
 
@@ -99,18 +114,18 @@ CORPORA: dict[str, CorpusReader] = {
         ),
         CorpusReader(
             cnceleb1.NAME,
-            "997 Chinese celebrities in 11 genres; both enrolment rules",
-            "CC BY-SA 4.0",
+            "997 Chinese celebrities in 11 genres; both enrolment rules; OpenSLR 82 by download, 22 GB",
+            cnceleb.LICENCE,
             cnceleb1.read,
-            how_to_get=cnceleb1.HOW_TO_GET,
+            cnceleb1.get,
             check=cnceleb1.check,
         ),
         CorpusReader(
             cnceleb2.NAME,
-            "1,996 Chinese celebrities in 11 genres, for training",
-            "CC BY-SA 4.0",
+            "1,996 Chinese celebrities in 11 genres, for training; OpenSLR 82 by download, 75 to 90 GB",
+            cnceleb.LICENCE,
             cnceleb2.read,
-            how_to_get=cnceleb2.HOW_TO_GET,
+            cnceleb2.get,
             check=cnceleb2.check,
         ),
         CorpusReader(

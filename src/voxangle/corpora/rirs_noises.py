@@ -19,18 +19,31 @@ from pathlib import Path
 
 from voxangle.corpora.completeness import Completeness, Published, Tally, inspect
 from voxangle.corpora.corpus import Corpus
-from voxangle.corpora.download import OnProgress, extract_zip
 from voxangle.corpora.notes import notes_of
-from voxangle.corpora.openslr import fetch_archive
+from voxangle.corpora.openslr import Archive, Release
 from voxangle.corpora.sounds import sounds
 from voxangle.corpora.walk import files_below
 from voxangle.data import Manifest
 from voxangle.errors import CorpusError
 
-__all__ = ["MD5", "NAME", "PUBLISHED", "check", "get", "read"]
+__all__ = ["NAME", "PUBLISHED", "RELEASE", "check", "get", "read"]
 
 NAME = "rirs-noises"
-MD5 = "e6f48e257286e05de56413b4779d8ffb"
+_FOLDER = "RIRS_NOISES"
+RELEASE = Release(
+    NAME,
+    28,
+    {
+        NAME: Archive(
+            "rirs_noises.zip",
+            "e6f48e257286e05de56413b4779d8ffb",
+            _FOLDER,
+            bytes=1_311_166_223,
+            unpacked=4_000_000_000,
+        )
+    },
+)
+get = RELEASE.get
 _SOURCE = "openslr.org/28"
 PUBLISHED = {
     "simulated-rirs": Published(1, 60_000, None, _SOURCE),
@@ -40,27 +53,7 @@ PUBLISHED = {
 }
 """Files of each kind in the archive, 61,260 in all."""
 
-_FOLDER = "RIRS_NOISES"
 _PARTS = ("simulated_rirs", "real_rirs_isotropic_noises", "pointsource_noises")
-
-
-def get(root: Path, on_progress: OnProgress | None = None, *, base: str | None = None) -> None:
-    """Download (1.3 GB) and unpack to ``root/RIRS_NOISES``; resumed, checked, and not fetched again once there.
-
-    Args:
-        root: where the folder goes.
-        on_progress: told the archive and its bytes.
-        base: the ``resources`` folder to take it from; by default ``$VOXANGLE_OPENSLR``, else OpenSLR's mirrors.
-
-    Raises:
-        CorpusError: no mirror can be reached, the checksum is wrong, or the archive is broken.
-        StorageError: the disk is full.
-    """
-    root = Path(root)
-    if not (root / _FOLDER).is_dir():
-        archive = fetch_archive(28, "rirs_noises.zip", root, md5=MD5, on_progress=on_progress, base=base)
-        extract_zip(archive, root / _FOLDER)
-        archive.unlink()
 
 
 def read(root: Path) -> Corpus:
