@@ -52,7 +52,7 @@ def _run(folder: Path) -> Iterator[Run]:
 def road(rounds: int) -> Measurement:
     """Crops a second of read + 2 views + features + encoder + objective + optimiser, over the bare encoder's."""
     with tempfile.TemporaryDirectory() as folder, _run(Path(folder)) as run:
-        batches = run.reader.stream(0, 10_000)
+        batches = run.feed.stream(0, 10_000)
         crops = _SPEAKERS * _RECORDINGS * run.recipe.augment.views
         waveforms = torch.randn(crops, round(_SECONDS * 16_000))
         features, _ = run.filterbank(waveforms)

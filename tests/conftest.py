@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from voxangle.corpora import folder as folder_corpus
+from voxangle.data.shard_writer import write_shards
+
 SHARED_CORPORA = Path(__file__).resolve().parents[2] / "shared" / "corpora"
 
 
@@ -63,6 +66,16 @@ def write_voices(folder: Path, *, speakers: int = 6, utterances: int = 4, second
 def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six made-up voices, four recordings each, as a folder corpus; not to be changed."""
     return write_voices(tmp_path_factory.mktemp("voices") / "voices")
+
+
+@pytest.fixture(scope="session")
+def shards(voices: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The made-up voices as shards; not to be changed."""
+    place = tmp_path_factory.mktemp("shards") / "all"
+    write_shards(
+        folder_corpus.read(voices).splits["all"], place, source="folder/all", together=2, shard_bytes=300_000
+    )
+    return place
 
 
 RECIPE = """

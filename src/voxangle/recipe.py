@@ -24,7 +24,7 @@ from voxangle.training.config import LoopConfig, OptimizerConfig, ScheduleConfig
 __all__ = ["BatchConfig", "DataConfig", "PlaceConfig", "Recipe", "Source"]
 
 _TAGS = {*ENCODERS, *KINDS}
-_PATHS = re.compile(r"start_from|data\.(corpora\..+\.)?root|augment\.(musan|rirs|music)")
+_PATHS = re.compile(r"start_from|data\.(corpora\..+\.)?root|data\.shards|augment\.(musan|rirs|music)")
 
 
 def _speeds(speeds: tuple[float, ...]) -> tuple[float, ...]:
@@ -61,6 +61,9 @@ class DataConfig(Config):
             Who has one name in two of them is one speaker.
         root: where it lies; null for the cache that ``voxangle corpora get`` fills. A relative path is relative
             to the recipe's file (on the command line, to the working folder).
+        shards: read the corpus from here instead: a folder or URL with the split's shards, as ``voxangle corpora
+            shard`` wrote them. Batches then come in the shards' order, through a buffer.
+        buffer: recordings of the shards that wait to be drawn from, in each process; the more, the better mixed.
         split: the split to train on; null for ``train``, or all there is where the corpus has no splits.
         join_seconds: recordings shorter than this are joined with the next ones of the same speaker and channel
             until they are not (CN-Celeb: within the genre, to 5 s); null to leave them as they are. It comes before
@@ -77,6 +80,8 @@ class DataConfig(Config):
     corpus: str | None = None
     corpora: dict[str, PlaceConfig] | None = Field(None, min_length=1)
     root: Path | None = None
+    shards: str | None = Field(None, min_length=1)
+    buffer: int = Field(4096, gt=0)
     split: str | None = None
     join_seconds: float | None = Field(None, gt=0)
     speeds: Annotated[tuple[Annotated[float, Field(ge=0.5, le=2)], ...], AfterValidator(_speeds)] = (1.0,)
@@ -89,6 +94,11 @@ class DataConfig(Config):
     def _one_way_to_say_it(self) -> Self:
         if (self.corpus is None) == (self.corpora is None):
             raise ValueError("name what to train on, by corpus, or by corpora where there are several")
+        if self.shards is not None and (self.corpora or self.join_seconds is not None):
+            raise ValueError(
+                "shards are read in their order: corpora and join_seconds need the recordings themselves; leave them "
+                "out, or leave out shards"
+            )
         return self
 
     @property
@@ -195,11 +205,14 @@ class Recipe(Config):
             name: place.model_copy(update={"root": absolute(place.root)})
             for name, place in self.data.corpora.items()
         }
+        shards = self.data.shards and _absolute_url(self.data.shards, folder)
         banks = {name: absolute(getattr(self.augment, name)) for name in ("musan", "rirs", "music")}
         return self.model_copy(
             update={
                 "start_from": absolute(self.start_from),
-                "data": self.data.model_copy(update={"root": absolute(self.data.root), "corpora": places}),
+                "data": self.data.model_copy(
+                    update={"root": absolute(self.data.root), "shards": shards, "corpora": places}
+                ),
                 "augment": self.augment.model_copy(update=banks),
             }
         )
@@ -222,7 +235,11 @@ def _set(content: dict[str, Any], override: str) -> None:
     except yaml.YAMLError as error:
         raise RecipeError(f"--set {override}: '{value}' is not a YAML value") from error
     if _PATHS.fullmatch(key) and isinstance(target[last], str):
-        target[last] = str(Path(target[last]).expanduser().resolve())
+        target[last] = _absolute_url(target[last], Path())
+
+
+def _absolute_url(place: str, folder: Path) -> str:
+    return place if "://" in place or "::" in place else str((folder / Path(place).expanduser()).resolve())
 
 
 def _explain(error: ValidationError) -> Iterable[str]:

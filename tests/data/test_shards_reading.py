@@ -9,8 +9,9 @@ import pytest
 
 from voxangle.corpora import folder as folder_corpus
 from voxangle.data.shard_plan import ShardPlanner
-from voxangle.data.shard_reader import ShardReader
+from voxangle.data.shard_reader import ShardReader, ShardRecordings
 from voxangle.data.shard_writer import write_shards
+from voxangle.data.speeds import SpeedPerturbed
 from voxangle.errors import CorpusError, RecipeError
 
 
@@ -180,6 +181,27 @@ def test_a_stream_taken_up_in_mid_epoch_is_the_rest_of_the_unbroken_one(shards, 
     assert len(unbroken) > 3
     for first in range(len(unbroken) + 1):
         assert_same(unbroken[first:], stream(shards, first, epoch=3, whole=whole, workers=workers))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_at_several_speeds_every_utterance_comes_once_at_each(shards, ranks, workers) -> None:
+    speeds = (1.0, 0.9, 1.1)
+    perturbed = SpeedPerturbed(ShardRecordings(shards), speeds)
+    rows = []
+    for rank in range(ranks):
+        for batch in stream(
+            shards, speakers=2 * ranks, rank=rank, world_size=ranks, workers=workers, speeds=speeds
+        ):
+            assert batch.labels.tolist() == perturbed.labels[batch.rows].tolist()
+            for row, crop in zip(batch.rows.tolist(), batch.waveforms.numpy(), strict=True):
+                whole = perturbed.read(row)
+                windows = np.lib.stride_tricks.sliding_window_view(whole, len(crop))
+                starts = np.flatnonzero(np.abs(windows[:, 0] - crop[0]) < 1e-5)
+                assert min(np.abs(windows[starts] - crop).max(axis=1)) < 1e-5
+            for mine in batch.rows.reshape(-1, 2).tolist():
+                rows += sorted(set(mine))
+    assert sorted(rows) == list(range(3 * len(shards)))
 
 
 def test_taking_up_reads_only_what_is_still_needed(shards, monkeypatch) -> None:

@@ -42,14 +42,6 @@ def records(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-@pytest.fixture
-def unbroken(recipe_file: Path, tmp_path: Path) -> Path:
-    """The folder of a run that was never interrupted."""
-    folder = tmp_path / "unbroken"
-    subprocess.run([*COMMAND, str(recipe_file), "--out", str(folder)], env=QUIET, check=True, timeout=300)
-    return folder
-
-
 def test_a_run_leaves_a_recipe_a_log_a_checkpoint_and_a_model(recipe_file: Path, tmp_path: Path) -> None:
     recipe = Recipe.read(recipe_file)
     model = train(recipe, tmp_path / "run")
@@ -81,15 +73,20 @@ def test_training_tells_made_up_voices_apart(recipe_file: Path, tmp_path: Path) 
     assert losses[-1] < losses[0] / 2
 
 
+@pytest.mark.parametrize("from_shards", [False, True])
 def test_killed_at_any_moment_it_goes_on_to_the_same_bits(
-    recipe_file: Path, tmp_path: Path, unbroken: Path
+    recipe_file: Path, tmp_path: Path, shards: Path, from_shards: bool
 ) -> None:
+    settings = ["--set", f"data.shards={shards}", "--set", "data.speeds=[1.0, 0.9]"] if from_shards else []
+    command = [*COMMAND, str(recipe_file), *settings]
+    unbroken = tmp_path / "unbroken"
+    subprocess.run([*command, "--out", str(unbroken)], env=QUIET, check=True, timeout=300)
     folder = tmp_path / "killed"
     moments = random.Random(5)
     kills = 0
     for _ in range(6):
         process = subprocess.Popen(
-            [*COMMAND, str(recipe_file), "--out", str(folder)],
+            [*command, "--out", str(folder)],
             env=QUIET,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -108,7 +105,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bits(
         kills += 1
     assert kills >= 2
     assert not (folder / "model").exists() or kills
-    subprocess.run([*COMMAND, str(recipe_file), "--out", str(folder)], env=QUIET, check=True, timeout=300)
+    subprocess.run([*command, "--out", str(folder)], env=QUIET, check=True, timeout=300)
     assert same(Checkpoint.read(folder), Checkpoint.read(unbroken))
     steps = [row["step"] for row in records(folder) if "losses" in row]
     assert steps == [5, 10, 15, 20]
@@ -136,10 +133,12 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(
     assert f"after step {checkpoint.step};" in said
 
 
-def test_two_ranks_train_one_run(recipe_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("from_shards", [False, True])
+def test_two_ranks_train_one_run(recipe_file: Path, tmp_path: Path, shards: Path, from_shards: bool) -> None:
     folder = tmp_path / "two"
+    settings = ["--set", f"data.shards={shards}"] if from_shards else []
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launch, "-m", "voxangle", "train", str(recipe_file), "--out", str(folder)]
+    command = [*launch, "-m", "voxangle", "train", str(recipe_file), "--out", str(folder), *settings]
     done = subprocess.run(command, env=QUIET, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("the model is in") == 1

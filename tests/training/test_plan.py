@@ -42,7 +42,7 @@ def test_the_plan_counts_what_the_run_will_do(
     basis = {line.what: line.basis for line in plan.lines}
     assert basis["step"] == basis["memory"] == "measured"
     assert basis["duration"] == "extrapolated"
-    hours = next(line for line in plan.lines if line.what.endswith(", all"))
+    hours = next(line for line in plan.lines if line.what.endswith("/all"))
     assert hours.basis == "counted"
     assert "24 recordings, 6 speakers, 0.01 h" in hours.value
 

@@ -127,7 +127,7 @@ def test_a_recipe_and_its_fine_tuning_run_on_a_miniature(name: str, data: Path, 
 def test_the_plan_of_a_recipe_on_a_miniature(name: str, data: Path) -> None:
     plan = make_plan(small(name, data), measured_steps=1)
     assert plan.classes == {"v": 6, "c": 12}[name[0]]
-    hours = [line for line in plan.lines if line.what.endswith(", train")]
+    hours = [line for line in plan.lines if line.what.endswith("/train")]
     assert len(hours) == {"v": 1, "c": 2}[name[0]]
     assert all(line.basis == "estimated" and " h" in line.value for line in hours)
     if name.startswith("c"):

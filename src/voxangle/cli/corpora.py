@@ -226,6 +226,7 @@ def corpora_shard(
             shards = write_shards(
                 split_of(corpus, part),
                 f"{out.rstrip('/')}/{part}",
+                source=f"{corpus.name}/{part}",
                 coding="flac" if flac else "keep",
                 together=together,
                 shard_bytes=megabytes * 10**6,

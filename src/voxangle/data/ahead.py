@@ -15,8 +15,10 @@ R = TypeVar("R")
 
 
 @contextmanager
-def worked_ahead(call: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[Iterator[R]]:
-    """The results of a call in the items' order, of which a few a thread are worked out before they are asked for.
+def worked_ahead(
+    call: Callable[[T], R], items: Iterable[T], threads: int, *, each: int = 4
+) -> Iterator[Iterator[R]]:
+    """The results of a call in the items' order, of which ``each`` a thread are worked out before they are asked for.
 
     Leaving the context cancels what has not begun.
     """
@@ -25,7 +27,7 @@ def worked_ahead(call: Callable[[T], R], items: Iterable[T], threads: int) -> It
     def stream() -> Iterator[R]:
         for item in items:
             pending.append(pool.submit(call, item))
-            if len(pending) > 4 * threads:
+            if len(pending) > each * threads:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

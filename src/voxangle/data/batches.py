@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -12,11 +10,12 @@ import numpy as np
 import torch
 
 from voxangle.audio import SAMPLE_RATE, Waveform
+from voxangle.data.ahead import worked_ahead
 from voxangle.data.manifest import Manifest
 from voxangle.data.sampler import Rows, SpeakerSampler
 from voxangle.errors import RecipeError
 
-__all__ = ["CropBatch", "CropReader", "LabelledRecordings", "Recordings", "SpeakerSampler"]
+__all__ = ["CropBatch", "CropReader", "LabelledRecordings", "Recordings", "SpeakerSampler", "cut"]
 
 
 class Recordings(Protocol):
@@ -56,6 +55,22 @@ class CropBatch:
     rows: torch.Tensor
 
 
+def cut(recordings: Recordings, row: int, place: float, length: int) -> Waveform:
+    """A crop of a recording; one that is shorter is repeated from a phase until it fills the crop.
+
+    Args:
+        recordings: where to read.
+        row: the recording.
+        place: where the crop begins, as a fraction in [0, 1) of its possible beginnings.
+        length: in samples.
+    """
+    samples = int(recordings.samples[row])
+    if samples >= length:
+        return recordings.read(row, int(place * (samples - length + 1)), length)
+    phase = int(place * samples)
+    return np.take(recordings.read(row), np.arange(phase, phase + length), mode="wrap")
+
+
 class CropReader:
     """Random crops of the rows that a sampler draws, a pure function of (seed, step, position in the batch).
 
@@ -92,38 +107,26 @@ class CropReader:
         rows = self._sampler.batch(*divmod(step, len(self._sampler)))
         crops = np.empty((len(rows), self._length), np.float32)
         for crop, row, place in zip(crops, rows.tolist(), self._places(step, rows).tolist(), strict=True):
-            self._read(crop, row, place)
+            crop[:] = cut(self._prepared, row, place, self._length)
         return CropBatch(
             torch.from_numpy(crops), torch.from_numpy(self._labels[rows]), torch.from_numpy(rows)
         )
 
     def stream(
-        self, first_step: int, last_step: int, *, ahead: int = 4, threads: int = 2
+        self, first_step: int, last_step: int, *, threads: int = 2
     ) -> Generator[CropBatch, None, None]:
         """The batches of steps [first_step, last_step) in order, read ahead by background threads.
 
-        What is yielded does not depend on ``ahead`` or ``threads``. An error while reading is raised here,
+        What is yielded does not depend on ``threads``. An error while reading is raised here,
         in place of its batch. Closing the iterator ends the threads.
 
         Args:
             first_step: the first global step.
             last_step: one past the last.
-            ahead: batches held ready at most.
-            threads: readers.
+            threads: readers; two batches each are held ready at most.
         """
-        with ThreadPoolExecutor(threads, thread_name_prefix="crops") as readers:
-            steps = iter(range(first_step, last_step))
-            ready: deque[Future[CropBatch]] = deque()
-            try:
-                for step in steps:
-                    ready.append(readers.submit(self.batch, step))
-                    if len(ready) > ahead:
-                        yield ready.popleft().result()
-                while ready:
-                    yield ready.popleft().result()
-            finally:
-                for future in ready:
-                    future.cancel()
+        with worked_ahead(self.batch, range(first_step, last_step), threads, each=2) as batches:
+            yield from batches
 
     def _places(self, step: int, rows: Rows) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Where each crop begins, shape (B,), as a fraction in [0, 1) of its possible beginnings."""
@@ -140,11 +143,3 @@ class CropReader:
             places[first[inverse]] + turn / counts[inverse]
         ) % 1.0
         return spread
-
-    def _read(self, crop: Waveform, row: int, place: float) -> None:
-        samples = int(self._prepared.samples[row])
-        if samples >= self._length:
-            crop[:] = self._prepared.read(row, int(place * (samples - self._length + 1)), self._length)
-        else:
-            phase = int(place * samples)
-            crop[:] = np.take(self._prepared.read(row), np.arange(phase, phase + self._length), mode="wrap")

@@ -5,20 +5,23 @@ from __future__ import annotations
 import io
 import os
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 import torch
 
 from voxangle.audio import SAMPLE_RATE, Waveform, load
-from voxangle.data.batches import CropBatch
+from voxangle.data.batches import CropBatch, cut
+from voxangle.data.manifest import Manifest
 from voxangle.data.sampler import Rows
 from voxangle.data.shard_plan import Batch, ShardPlanner
 from voxangle.data.shards import Shards
+from voxangle.data.speeds import SpeedPerturbed
 from voxangle.errors import AudioError, CorpusError, RecipeError
 
 __all__ = ["ShardReader", "ShardRecordings"]
@@ -27,18 +30,35 @@ _READ_BYTES = 8 * 2**20  # one read: large enough for an object store to be fast
 
 
 class ShardRecordings:
-    """Shards as ``voxangle.data.batches.Recordings``: any recording at any time, each by a read of its own.
+    """Shards as ``voxangle.data.batches.LabelledRecordings``: any recording at any time, each by a read of its own.
 
-    For the few that are wanted so (validation); training reads in order with ``ShardReader``.
+    For the few that are wanted so (validation, babble); training reads in order with ``ShardReader``.
+
+    Args:
+        shards: where they lie.
+        fetched: coded recordings, by row, that need no reading any more.
+
+    Attributes:
+        shards: the same.
     """
 
-    def __init__(self, shards: Shards) -> None:
-        self._shards = shards
+    def __init__(self, shards: Shards, fetched: Mapping[int, bytes] | None = None) -> None:
+        self.shards = shards
+        self._fetched = fetched or {}
+
+    @property
+    def manifest(self) -> Manifest:
+        """What is known of each, with measured seconds."""
+        return self.shards.manifest
 
     @property
     def samples(self) -> Rows:
         """Shape (utterances,), int64; the length of each recording at 16 kHz."""
-        return self._shards.samples
+        return self.shards.samples
+
+    def where(self, keep: np.ndarray[Any, np.dtype[np.bool_]]) -> ShardRecordings:
+        """The recordings whose entry in ``keep``, shape (utterances,), is true, in their order."""
+        return ShardRecordings(self.shards.where(keep))
 
     def read(self, row: int, first: int = 0, samples: int | None = None) -> Waveform:
         """Samples [first, first + samples) of a recording, to its end where ``samples`` is None.
@@ -51,8 +71,8 @@ class ShardRecordings:
         last = length if samples is None else first + samples
         if not 0 <= first <= last <= length:
             raise IndexError(f"samples [{first}, {last}) are not within the {length} of row {row}")
-        (coded,) = self._shards.read(np.asarray([row]))
-        return _segment(self._shards, row, coded, first, last - first)
+        coded = self._fetched.get(row) or self.shards.read(np.asarray([row]))[0]
+        return _segment(self.shards, row, coded, first, last - first)
 
 
 class ShardReader:
@@ -64,6 +84,9 @@ class ShardReader:
     stream that begins at a step equals the rest of an unbroken one exactly: (epoch, step) is all the
     state there is, as long as the shards and the arguments below, ``workers`` aside, stay the same.
 
+    At S speeds an epoch reads every shard S times, each time at one speed, the S times all shards shuffled
+    together; labels and rows are those of ``SpeedPerturbed``.
+
     Processes that share the reading of a rank (a ``DataLoader``'s workers) each take
     ``rank * workers + worker`` of ``world_size * workers``, and a share of the speakers that divides so.
 
@@ -73,10 +96,14 @@ class ShardReader:
         recordings: K, recordings a speaker; they are consecutive rows of the batch.
         seconds: length of a crop.
         seed: of every shuffle and crop, >= 0.
+        speeds: as in ``SpeedPerturbed``.
         rank: of this process, in [0, world_size).
         world_size: number of processes; divides ``speakers``.
         buffer: coded recordings held to be drawn from.
         workers: threads that read and decode; 0 for none, in the caller's own thread.
+
+    Attributes:
+        recordings: the shards' at every speed: the classes' names, the speakers behind them.
 
     Raises:
         RecipeError: the crop holds no sample, or what ``ShardPlanner`` raises.
@@ -90,6 +117,7 @@ class ShardReader:
         recordings: int,
         seconds: float,
         seed: int,
+        speeds: Sequence[float] = (1.0,),
         rank: int = 0,
         world_size: int = 1,
         buffer: int = 4096,
@@ -101,18 +129,21 @@ class ShardReader:
         if not 0 <= rank < world_size:
             raise ValueError(f"rank {rank} is not in [0, {world_size})")
         self._shards = shards
-        self._labels = shards.manifest.labels()
+        self.recordings = SpeedPerturbed(ShardRecordings(shards), speeds)
+        # Each speed stands in shards of its own, which lie where the shards lie.
+        turn = np.repeat(np.arange(len(speeds)), len(shards))
+        self._shard = np.tile(shards.shard_of, len(speeds)) + turn * len(shards.shards)
         self._planner = ShardPlanner(
-            self._labels,
-            shards.groups,
-            shards.shard_of,
+            self.recordings.labels,
+            np.tile(shards.groups, len(speeds)) + turn * (1 + int(shards.groups.max(initial=0))),
+            self._shard,
             speakers=speakers,
             recordings=recordings,
             seed=seed,
             world_size=world_size,
             buffer=buffer,
         )
-        self._recordings = recordings
+        self._each = recordings
         self._seed = seed
         self._rank = rank
         self._world_size = world_size
@@ -152,7 +183,7 @@ class ShardReader:
             try:
                 for step, (batch, need) in enumerate(zip(batches, needed, strict=True), first_step):
                     for rows in reads[asked : need + self._workers]:
-                        fetched.append(pool.submit(self._shards.read, rows))
+                        fetched.append(pool.submit(self._fetch, rows))
                         asked += 1
                     while taken < need:
                         held.update(zip(reads[taken].tolist(), fetched.popleft().result(), strict=True))
@@ -173,7 +204,7 @@ class ShardReader:
         taken = 0
         for step, (batch, need) in enumerate(zip(batches, needed, strict=True), first_step):
             for rows in reads[taken:need]:
-                held.update(zip(rows.tolist(), self._shards.read(rows), strict=True))
+                held.update(zip(rows.tolist(), self._fetch(rows), strict=True))
             taken = max(taken, need)
             coded = {row: held.pop(row) for rows in batch.tuples for row in rows.tolist()}
             yield self._crops(epoch, step, batch, coded)
@@ -185,18 +216,19 @@ class ShardReader:
 
     def _reads(self, epoch: int, batches: list[Batch]) -> tuple[list[Rows], list[int]]:
         """The rows of each read, in order, and how many reads must be done before each batch."""
-        wanted = np.zeros(len(self._shards), dtype=bool)
+        wanted = np.zeros(len(self._shard), dtype=bool)
         for batch in batches:
             wanted[np.concatenate(batch.tuples)] = True
         order = self._planner.reading_order(epoch, self._rank)
         order = order[wanted[order]]
-        shards, sizes = self._shards.shard_of[order].tolist(), self._shards.sizes[order].tolist()
+        lying = order % len(self._shards)
+        shards, sizes = self._shard[order].tolist(), self._shards.sizes[lying].tolist()
         reads: list[Rows] = []
-        which = np.empty(len(self._shards), np.int64)
+        which = np.empty(len(self._shard), np.int64)
         starts: list[int] = []
         last_shard = first = end = -1
         for i, (shard, begin, size) in enumerate(
-            zip(shards, self._shards.offsets[order].tolist(), sizes, strict=True)
+            zip(shards, self._shards.offsets[lying].tolist(), sizes, strict=True)
         ):
             # A new read at a new shard, after a gap, and where the one before is large enough.
             if shard != last_shard or begin - end > _READ_BYTES // 8 or begin + size - first > _READ_BYTES:
@@ -209,33 +241,30 @@ class ShardReader:
         needed = [1 + int(which[np.concatenate(batch.tuples)].max()) for batch in batches]
         return reads, np.maximum.accumulate(np.asarray(needed, np.int64)).tolist()
 
+    def _fetch(self, rows: Rows) -> list[bytes]:
+        """The coded recordings of some rows of one speed and one shard."""
+        return self._shards.read(rows % len(self._shards))
+
     def _crops(self, epoch: int, step: int, batch: Batch, coded: dict[int, bytes]) -> CropBatch:
         key = (self._seed, epoch, step, self._rank, self._world_size)
         random = np.random.default_rng(np.random.SeedSequence(key, spawn_key=(5,)))
-        crops = np.empty((len(batch.tuples) * self._recordings, self._length), np.float32)
-        all_rows = np.concatenate([np.resize(rows, self._recordings) for rows in batch.tuples])
+        fetched = {row % len(self._shards): content for row, content in coded.items()}
+        recordings = self.recordings.over(ShardRecordings(self._shards, fetched))
+        all_rows = np.concatenate([np.resize(rows, self._each) for rows in batch.tuples])
+        crops = np.empty((len(all_rows), self._length), np.float32)
         crop = iter(crops)
         for rows in batch.tuples:
             places = random.random(len(rows))
-            turns = -(-self._recordings // len(rows))
-            for i in range(self._recordings):
+            turns = -(-self._each // len(rows))
+            for i in range(self._each):
                 turn, which = divmod(i, len(rows))
-                row = int(rows[which])
-                self._crop(next(crop), row, coded[row], (places[which] + turn / turns) % 1.0)
+                place = (places[which] + turn / turns) % 1.0
+                next(crop)[:] = cut(recordings, int(rows[which]), place, self._length)
         return CropBatch(
-            torch.from_numpy(crops), torch.from_numpy(self._labels[all_rows]), torch.from_numpy(all_rows)
+            torch.from_numpy(crops),
+            torch.from_numpy(self.recordings.labels[all_rows]),
+            torch.from_numpy(all_rows),
         )
-
-    def _crop(self, crop: Waveform, row: int, coded: bytes, place: float) -> None:
-        samples = int(self._shards.samples[row])
-        length = self._length
-        if samples >= length:
-            first = int(place * (samples - length + 1))
-            crop[:] = _segment(self._shards, row, coded, first, length)
-        else:
-            phase = int(place * samples)
-            whole = _segment(self._shards, row, coded, 0, samples)
-            crop[:] = np.take(whole, np.arange(phase, phase + length), mode="wrap")
 
 
 def _segment(shards: Shards, row: int, coded: bytes, first: int, count: int) -> Waveform:

@@ -59,6 +59,7 @@ def write_shards(
     manifest: Manifest,
     url: str | Path,
     *,
+    source: str = "",
     coding: Coding = "keep",
     together: int = 8,
     shard_bytes: int = 256 * 2**20,
@@ -74,6 +75,7 @@ def write_shards(
     Args:
         manifest: what to write; an utterance with ``seconds`` 0 goes to the end of its file.
         url: a folder, or a URL that fsspec can write.
+        source: what it is, ``CORPUS/SPLIT``, for those who will read it.
         coding: ``keep`` leaves whole wav, flac, mp3, ogg and opus files as they are and codes the rest (segments of
             files, m4a ...) as FLAC, 16 kHz mono 16 bits; ``flac`` codes all so.
         together: recordings of a speaker side by side, >= 1: a multiple of every K that will be drawn.
@@ -109,7 +111,7 @@ def write_shards(
         parts = _write_parts(
             manifest, rows, groups, place, release, coding, shard_bytes, workers, on_progress
         )
-        _finish(manifest, parts, place, release, coding, together)
+        _finish(manifest, parts, place, release, source, coding, together)
     return Shards.open(url)
 
 
@@ -266,6 +268,7 @@ def _finish(
     parts: list[tuple[pa.Table, Shard | None]],
     place: Place,
     release: str,
+    source: str,
     coding: Coding,
     together: int,
 ) -> None:
@@ -288,6 +291,7 @@ def _finish(
         "format": FORMAT,
         "version": VERSION,
         "release": release,
+        "source": source,
         "coding": coding,
         "together": together,
         "utterances": len(table),

@@ -73,6 +73,7 @@ class Shards:
     Attributes:
         place: where they lie.
         release: what identifies their content.
+        source: the corpus and the split that they were written of, ``CORPUS/SPLIT``; empty where that was not said.
         coding: ``keep`` or ``flac``, as they were written.
         together: recordings of a speaker that lie side by side, at most.
         shards: the tar files, in order.
@@ -88,6 +89,7 @@ class Shards:
 
     place: Place
     release: str
+    source: str
     coding: str
     together: int
     shards: tuple[Shard, ...]
@@ -126,6 +128,7 @@ class Shards:
                 )
             table = pq.read_table(pa.BufferReader(content)).cast(TABLE)
             release, coding, together = index["release"], index["coding"], index["together"]
+            source = str(index.get("source", ""))
         except (KeyError, TypeError, ValueError) as error:
             raise CorpusError(
                 f"{place.address}/index.json: broken ({error}); copy or write it again"
@@ -141,6 +144,7 @@ class Shards:
         return cls(
             place=place,
             release=release,
+            source=source,
             coding=coding,
             together=together,
             shards=shards,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from voxangle.audio import SAMPLE_RATE, Waveform
 from voxangle.audio.resampling import resample, window
-from voxangle.data.batches import LabelledRecordings
+from voxangle.data.batches import LabelledRecordings, Recordings
 from voxangle.data.sampler import Rows
 
 __all__ = ["SpeedPerturbed"]
@@ -38,7 +39,7 @@ class SpeedPerturbed:
 
     def __init__(self, recordings: LabelledRecordings, speeds: Sequence[float] = (1.0,)) -> None:
         names, labels = recordings.manifest.speakers(), recordings.manifest.labels()
-        self._recordings = recordings
+        self._recordings: Recordings = recordings
         # Played a times as fast, samples come a times as often.
         self._rates = [round(SAMPLE_RATE * speed) for speed in speeds]
         self.voices = len(names)
@@ -49,6 +50,12 @@ class SpeedPerturbed:
         self.samples: Rows = np.concatenate(
             [recordings.samples * SAMPLE_RATE // rate for rate in self._rates]
         )
+
+    def over(self, recordings: Recordings) -> SpeedPerturbed:
+        """The same rows, read from where else the recordings lie."""
+        elsewhere = copy.copy(self)
+        elsewhere._recordings = recordings
+        return elsewhere
 
     def read(self, row: int, first: int = 0, samples: int | None = None) -> Waveform:
         """Samples [first, first + samples) of a row, to its end where ``samples`` is None.

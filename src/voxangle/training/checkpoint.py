@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from voxangle.storage import atomic_write
 __all__ = ["CHECKPOINT", "Checkpoint"]
 
 CHECKPOINT = "checkpoint.pt"
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Checkpoint:
         objective: the prototypes, and whatever else the losses and their balancer learn.
         optimizer: the optimiser's state.
         random: the state of torch's generators, by device.
+        position: where the reading of shards had come to; empty where recordings are read by the step alone.
     """
 
     step: int
@@ -44,6 +45,7 @@ class Checkpoint:
     objective: dict[str, Any]
     optimizer: dict[str, Any]
     random: dict[str, torch.Tensor]
+    position: dict[str, Any] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write ``checkpoint.pt`` atomically: a kill or a full disk leaves the one before.

@@ -60,6 +60,8 @@ class LoopConfig(Config):
         checkpoint_every: steps between checkpoints.
         validate_every: steps between validation error rates; 0 for one at the end only.
         log_every: steps between lines of the log.
+        readers: threads that read and decode, in each process; null for a processor each, divided among the
+            processes of the machine.
         tensorboard: also write TensorBoard events into the run's folder (extra ``track``).
     """
 
@@ -67,4 +69,5 @@ class LoopConfig(Config):
     checkpoint_every: int = Field(500, gt=0)
     validate_every: int = Field(500, ge=0)
     log_every: int = Field(10, gt=0)
+    readers: int | None = Field(None, gt=0)
     tensorboard: bool = False

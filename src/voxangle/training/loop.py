@@ -20,8 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from voxangle.augment import Augmenter, build_banks
 from voxangle.console import counting
-from voxangle.data.batches import CropBatch, CropReader, SpeakerSampler
-from voxangle.data.speeds import SpeedPerturbed
+from voxangle.data.batches import CropBatch
 from voxangle.encoders import build_encoder
 from voxangle.encoders.card import ModelCard, Threshold, TrainingSummary
 from voxangle.encoders.embedder import Embedder
@@ -36,6 +35,7 @@ from voxangle.storage import cache_folder, writable_folder
 from voxangle.training.checkpoint import CHECKPOINT, Checkpoint
 from voxangle.training.config import OptimizerConfig
 from voxangle.training.distributed import Ranks, agree, joined_ranks
+from voxangle.training.feed import open_feed
 from voxangle.training.material import Material, gather_material
 from voxangle.training.progress import Log, StepRecord, TrainingProgress, say
 from voxangle.training.schedule import contrast_is_on, lr_factor, margin_ramp
@@ -96,26 +96,11 @@ class Run:
         self.recipe, self.folder, self.material = recipe, folder, material
         self.ranks, self.console = ranks, console
         torch.manual_seed(recipe.seed)
-        recordings = SpeedPerturbed(material.training, recipe.data.speeds)
-        self.speakers, self.voices = recordings.speakers, recordings.voices
+        self.feed = open_feed(recipe, material.training, ranks)
+        self.speakers, self.voices = self.feed.recordings.speakers, self.feed.recordings.voices
         if len(recipe.data.speeds) > 1:
             speeds = ", ".join(f"{speed:g}" for speed in recipe.data.speeds)
             say(console, f"{self.voices} speakers at the speeds {speeds} make {len(self.speakers)} classes")
-        self.sampler = SpeakerSampler(
-            recordings.labels,
-            speakers=recipe.batch.speakers,
-            recordings=recipe.batch.recordings,
-            seed=recipe.seed,
-            rank=ranks.rank,
-            world_size=ranks.world_size,
-        )
-        self.reader = CropReader(
-            recordings,
-            recordings.labels,
-            self.sampler,
-            seconds=recipe.batch.seconds,
-            seed=recipe.seed,
-        )
         banks = build_banks(
             recipe.augment, material.training, seed=recipe.seed, cache=cache or cache_folder() / "augment"
         )
@@ -151,7 +136,7 @@ class Run:
         with (
             TrainingProgress(self.console, first_step=self.step, steps=steps) as progress,
             _asked_to_stop() as stop,
-            closing(self.reader.stream(self.step, steps)) as batches,
+            closing(self.feed.stream(self.step, steps)) as batches,
         ):
             self.encoder.train()
             since, crops = time.perf_counter(), 0
@@ -198,7 +183,7 @@ class Run:
         draws = torch.Generator().manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
         with torch.no_grad():
             views = self.augmenter(
-                batch.waveforms.to(device), draws, labels % self.voices, first_row=self.sampler.first_row
+                batch.waveforms.to(device), draws, labels % self.voices, first_row=self.feed.first_row
             )
             features, _ = self.filterbank(views.flatten(0, 1))
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
@@ -292,6 +277,7 @@ class Run:
             objective=self.objective.state_dict(),
             optimizer=self.optimizer.state_dict(),
             random=random,
+            position=self.feed.position(),
         ).write(self.folder)
 
     def _restore(self) -> int:
@@ -325,6 +311,7 @@ class Run:
                 f"{where} does not fit the encoder '{self.recipe.encoder.architecture}' of this recipe; start anew "
                 f"with --fresh ({error})"
             ) from error
+        self.feed.go_to(checkpoint.position, where)
         torch.set_rng_state(checkpoint.random["cpu"])
         if self.ranks.device.type == "cuda" and "cuda" in checkpoint.random:
             torch.cuda.set_rng_state(checkpoint.random["cuda"], self.ranks.device)

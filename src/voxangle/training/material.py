@@ -15,11 +15,13 @@ from voxangle.corpora.prepared import prepare_split
 from voxangle.data import Manifest, Trials
 from voxangle.data.batches import LabelledRecordings
 from voxangle.data.pairs import trials_of
+from voxangle.data.shard_reader import ShardRecordings
+from voxangle.data.shards import Shards
 from voxangle.data.splicing import Spliced
 from voxangle.errors import CorpusError
 from voxangle.recipe import DataConfig
 
-__all__ = ["Material", "divide", "gather_material", "read_corpora"]
+__all__ = ["Material", "divide", "gather_material", "open_shards", "read_corpora"]
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -48,15 +50,21 @@ def gather_material(config: DataConfig, on_progress: Callable[[int, int], None] 
     Raises:
         CorpusError: a corpus cannot be reached, there are too few speakers, or nothing is left.
     """
+    if config.shards:
+        shards = open_shards(config.shards, config)
+        where = f"{shards.place.address}/left_out.csv"
+        notes = [f"{len(shards.left_out)} recordings were left out of the shards ({where})"]
+        return divide([ShardRecordings(shards)], config, notes if shards.left_out else [])
     notes = []
-    prepared = []
+    prepared: list[LabelledRecordings] = []
     for corpus, split in read_corpora(config):
-        prepared.append(prepare_split(corpus, split, on_progress=on_progress))
-        if left_out := prepared[-1].left_out:
-            first = left_out[0]
+        ready = prepare_split(corpus, split, on_progress=on_progress)
+        prepared.append(ready)
+        if ready.left_out:
+            first = ready.left_out[0]
             notes.append(
-                f"{len(left_out)} recordings cannot be used and are left out, such as {first.path}: "
-                f"{first.cause} (all of them: {prepared[-1].folder / 'left_out.csv'})"
+                f"{len(ready.left_out)} recordings cannot be used and are left out, such as {first.path}: "
+                f"{first.cause} (all of them: {ready.folder / 'left_out.csv'})"
             )
     return divide(prepared, config, notes)
 
@@ -74,6 +82,24 @@ def read_corpora(config: DataConfig) -> list[tuple[Corpus, str]]:
             (corpus, source.split or ("train" if "train" in corpus.splits else next(iter(corpus.splits))))
         )
     return found
+
+
+def open_shards(url: str, config: DataConfig) -> Shards:
+    """The shards at a place, which must be of the corpus and split of a recipe.
+
+    Raises:
+        CorpusError: there are none, or they were written of something else.
+        MissingExtraError: the place needs fsspec.
+    """
+    shards = Shards.open(url)
+    corpus, _, split = shards.source.partition("/")
+    if shards.source and (corpus != config.corpus or split != (config.split or split)):
+        wanted = f"corpus '{config.corpus}'" + (f", split '{config.split}'" if config.split else "")
+        raise CorpusError(
+            f"{url}: shards of corpus '{corpus}', split '{split}'; the recipe wants {wanted}. Correct data.shards, or "
+            "data.corpus and data.split"
+        )
+    return shards
 
 
 def divide(sources: Sequence[LabelledRecordings], config: DataConfig, notes: Sequence[str] = ()) -> Material:

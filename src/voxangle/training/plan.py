@@ -24,12 +24,15 @@ from torch import nn
 from voxangle.audio import SAMPLE_RATE, Waveform, load
 from voxangle.corpora.prepared import split_of
 from voxangle.data import Manifest
+from voxangle.data.batches import CropBatch, LabelledRecordings
 from voxangle.data.sampler import Rows
+from voxangle.data.shard_reader import ShardRecordings
 from voxangle.errors import AudioError, CorpusError, MissingExtraError, RecipeError
 from voxangle.recipe import Recipe
 from voxangle.training.distributed import Ranks
+from voxangle.training.feed import open_feed
 from voxangle.training.loop import Run
-from voxangle.training.material import divide, read_corpora
+from voxangle.training.material import divide, open_shards, read_corpora
 
 __all__ = ["Plan", "PlanLine", "make_plan", "plan_table"]
 
@@ -113,7 +116,7 @@ class MadeUpRecordings:
 def make_plan(recipe: Recipe, *, processes: int = 1, measured_steps: int = 3) -> Plan:
     """Look whether a recipe can be trained, and what that would take.
 
-    The corpora are read as they lie on disk; 16 recordings of each, evenly over its split, are decoded, and tell the
+    The corpora are read as they lie; 16 recordings of each, evenly over its split, are decoded, and tell the
     length of those of which the corpus does not. The steps are real ones, with the whole objective, of one process's
     share of the batch, on noise in place of speech and without reading from the disk.
 
@@ -137,8 +140,16 @@ def make_plan(recipe: Recipe, *, processes: int = 1, measured_steps: int = 3) ->
     if recipe.training.tensorboard:
         _demand_tensorboard()
     lines: list[PlanLine] = []
-    sources, notes = [], []
-    for corpus, split in read_corpora(recipe.data):
+    sources: list[LabelledRecordings] = []
+    notes = []
+    if recipe.data.shards:
+        shards = open_shards(recipe.data.shards, recipe.data)
+        recordings = ShardRecordings(shards)
+        for row in _spread(len(shards)):
+            recordings.read(row)
+        lines.append(_corpus_line(shards.source or recipe.data.shards, shards.manifest, known=True))
+        sources.append(recordings)
+    for corpus, split in [] if recipe.data.shards else read_corpora(recipe.data):
         manifest, known, broken = _listened_to(
             split_of(corpus, split), f"corpus '{corpus.name}', split '{split}'"
         )
@@ -147,16 +158,7 @@ def make_plan(recipe: Recipe, *, processes: int = 1, measured_steps: int = 3) ->
                 f"{len(broken)} of {min(_LISTENED, len(manifest))} recordings of {corpus.name} that were tried cannot "
                 f"be decoded, and will be left out, such as {broken[0]}"
             )
-        basis: Basis = "counted" if known else "estimated"
-        hours = f"{manifest.column('seconds').sum() / 3600:,.2f} h"
-        lines.append(
-            PlanLine(
-                f"{corpus.name}, {split}",
-                f"{len(manifest):,} recordings, {len(manifest.speakers()):,} speakers, {hours}",
-                basis,
-                "" if known else "hours by the mean of the decoded ones",
-            )
-        )
+        lines.append(_corpus_line(f"{corpus.name}/{split}", manifest, known))
         sources.append(MadeUpRecordings.of(manifest))
         if not known and (recipe.data.join_seconds or recipe.data.minimum_seconds):
             notes.append(
@@ -166,10 +168,12 @@ def make_plan(recipe: Recipe, *, processes: int = 1, measured_steps: int = 3) ->
         if corpus.notes:
             notes.append(corpus.notes)
     material = divide(sources, recipe.data, notes)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    an_epoch = open_feed(recipe, material.training, Ranks(0, processes, device)).epoch_steps()
+    material = replace(material, training=MadeUpRecordings.of(material.training.manifest))
     share = recipe.model_copy(
         update={"batch": batch.model_copy(update={"speakers": batch.speakers // processes})}
     )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     said = io.StringIO()
     with tempfile.TemporaryDirectory() as folder:
         run = Run(
@@ -181,14 +185,9 @@ def make_plan(recipe: Recipe, *, processes: int = 1, measured_steps: int = 3) ->
             fresh=True,
             cache=Path(folder) / "augment",
         )
-        if len(run.speakers) < batch.speakers:
-            raise RecipeError(
-                f"a batch needs {batch.speakers} different speakers, but the data has {len(run.speakers)}; set "
-                f"batch.speakers to {len(run.speakers)} or fewer"
-            )
         seconds, peak = _measure(run, measured_steps)
     notes = [*material.notes, *(line.removeprefix("note: ") for line in said.getvalue().splitlines())]
-    return _plan(recipe, run, processes, seconds, peak, lines, notes)
+    return _plan(recipe, run, processes, an_epoch, seconds, peak, lines, notes)
 
 
 def plan_table(plan: Plan) -> Table:
@@ -207,6 +206,7 @@ def _plan(
     recipe: Recipe,
     run: Run,
     processes: int,
+    an_epoch: int,
     seconds: float,
     peak: int,
     lines: Sequence[PlanLine],
@@ -215,7 +215,6 @@ def _plan(
     batch, views, steps = recipe.batch, recipe.augment.views, recipe.schedule.steps
     classes, rows = len(run.speakers), len(run.material.training.samples) * len(recipe.data.speeds)
     crops = batch.speakers * batch.recordings
-    an_epoch = max(1, rows // crops)
     epochs = steps / an_epoch
     encoder, objective = _count(run.encoder), _count(run.objective)
     # float32 weights and gradients, and the optimiser's moments: two of AdamW, one of SGD with momentum.
@@ -288,7 +287,7 @@ def _listened_to(manifest: Manifest, where: str) -> tuple[Manifest, bool, list[A
     if not len(manifest):
         raise CorpusError(f"{where}: no recordings")
     chosen = np.zeros(len(manifest), bool)
-    chosen[np.linspace(0, len(manifest) - 1, min(_LISTENED, len(manifest))).astype(int)] = True
+    chosen[_spread(len(manifest))] = True
     listened, heard, broken = manifest.where(chosen), [], []
     for utterance, path in zip(listened, listened.files(), strict=True):
         try:
@@ -319,7 +318,7 @@ def _measure(run: Run, steps: int) -> tuple[float, int]:
     durations = []
     try:
         for number in range(1 + steps):
-            batch = run.reader.batch(number)
+            batch = _made_up_batch(run, number)
             began = time.perf_counter()
             run.take(batch)
             if device.type == "cuda":
@@ -336,6 +335,29 @@ def _measure(run: Run, steps: int) -> tuple[float, int]:
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return statistics.median(durations[1:]), peak
+
+
+def _made_up_batch(run: Run, number: int) -> CropBatch:
+    """Noise of different speakers."""
+    random, batch = np.random.default_rng(number), run.recipe.batch
+    labels = random.permutation(len(run.speakers))[: batch.speakers].repeat(batch.recordings)
+    noise = 0.1 * random.standard_normal((len(labels), round(batch.seconds * SAMPLE_RATE)), np.float32)
+    return CropBatch(torch.from_numpy(noise), torch.from_numpy(labels), torch.from_numpy(labels))
+
+
+def _spread(count: int) -> list[int]:
+    """A few of so many rows, evenly."""
+    return sorted({int(row) for row in np.linspace(0, count - 1, min(_LISTENED, count))})
+
+
+def _corpus_line(name: str, manifest: Manifest, known: bool) -> PlanLine:
+    hours = f"{manifest.column('seconds').sum() / 3600:,.2f} h"
+    return PlanLine(
+        name,
+        f"{len(manifest):,} recordings, {len(manifest.speakers()):,} speakers, {hours}",
+        "counted" if known else "estimated",
+        "" if known else "hours by the mean of the decoded ones",
+    )
 
 
 def _demand_tensorboard() -> None:
