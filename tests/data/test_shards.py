@@ -461,7 +461,19 @@ def test_the_command_line_writes_shards(voices, tmp_path, monkeypatch, capsys) -
         cli.main()
     assert not left.value.code
     assert "all: 24 utterances, 6 speakers, 0.01 h in 1 shards" in capsys.readouterr().out
-    assert Shards.open(tmp_path / "out" / "all").together == 2
+    shards = Shards.open(tmp_path / "out" / "all")
+    assert (shards.together, shards.source) == (2, "folder/all")
+    damaged = tmp_path / "out" / "all" / shards.shards[0].name
+    content = bytearray(damaged.read_bytes())
+    content[600] ^= 1
+    damaged.write_bytes(content)
+    monkeypatch.setattr("sys.argv", [*words, "--together", "2", "--flac", "--verify"])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 2
+    assert (
+        f"1 of 1 shards have another SHA-256 than their index says: {damaged.name}" in capsys.readouterr().err
+    )
 
 
 def test_the_command_line_names_what_it_left_out(manifest, tmp_path, monkeypatch, capsys) -> None:

@@ -212,6 +212,9 @@ def corpora_shard(
         int, typer.Option(min=1, help="Recordings of a speaker side by side: a multiple of a batch's K.")
     ] = 8,
     megabytes: Annotated[int, typer.Option(min=1, help="Size of a shard.")] = 256,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Then read every shard again and compare its checksum.")
+    ] = False,
 ) -> None:
     """Write a corpus as tar shards that are read in order, from a disk or an object store."""
     from voxangle.console import counting
@@ -226,12 +229,14 @@ def corpora_shard(
             shards = write_shards(
                 split_of(corpus, part),
                 f"{out.rstrip('/')}/{part}",
-                source=f"{corpus.name}/{part}",
+                source=f"{name}/{part}",
                 coding="flac" if flac else "keep",
                 together=together,
                 shard_bytes=megabytes * 10**6,
                 on_progress=on_progress,
             )
+        if verify:
+            shards.verify()
         hours = shards.manifest.column("seconds").sum() / 3600
         size = sum(shard.bytes for shard in shards.shards) / 1e6
         console.print(
