@@ -80,6 +80,18 @@ def test_two_utterances_with_one_key_are_refused():
         Manifest.of([Utterance("k", "a", "1.wav"), Utterance("k", "b", "2.wav")], "/corpus")
 
 
+def test_two_utterances_with_one_key_are_found_however_far_apart():
+    columns = {name: [""] * 40_000 for name in SCHEMA.names} | {
+        "utterance": [*map(str, range(39_999)), "7"],
+        "start": [0.0] * 40_000,
+        "seconds": [1.0] * 40_000,
+    }
+    big = Manifest(pa.table(columns, schema=SCHEMA), Path("/corpus"))
+    assert len(Manifest.joined([big.where([True] * 39_999 + [False])])) == 39_999
+    with pytest.raises(CorpusError, match="utterance '7' occurs more than once"):
+        Manifest.joined([big])
+
+
 def test_a_file_with_two_utterances_of_one_key_is_refused(tmp_path):
     table = three().table
     pq.write_table(pa.concat_tables([table, table.slice(1, 1)]), tmp_path / "manifest.parquet")
@@ -144,3 +156,19 @@ def test_manifests_join_with_paths_that_still_lead_to_the_files(tmp_path: Path) 
     assert Manifest.joined([one, two, more]).speaker_of() == {"a": "x", "b": "y", "c": "x"}
     with pytest.raises(CorpusError, match="'a' occurs more than once"):
         Manifest.joined([one, one])
+
+
+def test_an_empty_manifest_adds_nothing_to_others(tmp_path: Path) -> None:
+    one = Manifest.of([Utterance("a", "x", "/elsewhere/a.wav")], tmp_path / "one")
+    joined = Manifest.joined([Manifest.of([], tmp_path / "two"), one])
+    assert list(joined) == list(one)
+
+
+def test_a_fingerprint_changes_with_the_rows_the_settings_and_the_files(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"1")
+    one = Manifest.of([Utterance("a", "x", "a.wav"), Utterance("b", "x", "gone.wav")], tmp_path)
+    before = [one.fingerprint(), one.fingerprint(1), one.where([True, False]).fingerprint()]
+    assert one.fingerprint() == before[0]
+    (tmp_path / "a.wav").write_bytes(b"12")
+    after = [one.fingerprint(), one.fingerprint(1), one.where([True, False]).fingerprint()]
+    assert len({*before, *after}) == 6

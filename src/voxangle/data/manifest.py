@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -61,6 +62,7 @@ SCHEMA = pa.schema(
     ]
 )
 _ROOT = b"voxangle.root"
+_KEYS_AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Manifest:
             raise ValueError("manifests must hold at least one, got none")
         place = SCHEMA.get_field_index("path")
         tables = [
-            one.table.set_column(place, "path", pa.array([str(path.absolute()) for path in one.files()]))
+            one.table.set_column(place, "path", pa.array(one._places(one.root.absolute()), pa.string()))
             for one in manifests
         ]
         return cls(pa.concat_tables(tables), Path("/"))._checked()
@@ -138,9 +140,7 @@ class Manifest:
         return int(self.table.num_rows)
 
     def __iter__(self) -> Iterator[Utterance]:
-        names = [field.name for field in fields(Utterance)]
-        columns = [self.table[name].to_pylist() for name in names]
-        return (Utterance(**dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True))
+        return map(Utterance, *(self.table[field.name].to_pylist() for field in fields(Utterance)))
 
     def column(self, name: str) -> np.ndarray[Any, Any]:
         """One column, shape (utterances,): objects (strings) or float64."""
@@ -159,9 +159,9 @@ class Manifest:
         digest = hashlib.sha256(json.dumps(settings).encode())
         for name in SCHEMA.names:
             digest.update(json.dumps(self.table[name].to_pylist()).encode())
-        for path in dict.fromkeys(self.files()):
+        for path in dict.fromkeys(self._places(self.root)):
             try:
-                status = path.stat()
+                status = os.stat(path)  # noqa: PTH116 - a million times
                 digest.update(f"{status.st_size} {status.st_mtime_ns},".encode())
             except OSError:
                 digest.update(b"missing,")
@@ -182,14 +182,23 @@ class Manifest:
 
     def of_speakers(self, speakers: Iterable[str]) -> Manifest:
         """The utterances of these speakers."""
-        return self.where(np.isin(self.column("speaker"), list(speakers)))
+        return self.where(pc.is_in(self.table["speaker"], pa.array(list(speakers), pa.string())))
+
+    def _places(self, root: Path) -> list[str]:
+        """``files()`` as text, which is a tenth of the time."""
+        return [os.path.join(root, path) for path in self.table["path"].to_pylist()]  # noqa: PTH118
 
     def _checked(self) -> Manifest:
-        keys = self.table["utterance"]
-        if len(pc.unique(keys)) != len(keys):
-            counts = pc.value_counts(keys).to_pylist()
-            twice = next(count["values"] for count in counts if count["counts"] > 1)
-            raise CorpusError(
-                f"utterance '{twice}' occurs more than once in the manifest; keys must be unique"
-            )
+        blocks = self.table.select(["utterance"]).to_batches(max_chunksize=_KEYS_AT_ONCE)
+        # Keys of different hashes are different; a table of the keys takes more memory than the manifest itself.
+        hashes = np.fromiter(
+            (hash(key) for block in blocks for key in block[0].to_pylist()), np.int64, len(self)
+        )
+        hashes.sort()
+        if (hashes[1:] == hashes[:-1]).any():
+            for count in pc.value_counts(self.table["utterance"]).to_pylist():
+                if count["counts"] > 1:
+                    raise CorpusError(
+                        f"utterance '{count['values']}' occurs more than once in the manifest; keys must be unique"
+                    )
         return self
