@@ -9,14 +9,14 @@ import pytest
 import soundfile
 
 from voxangle.quality import Duplicate, find_duplicates, take_print
-from voxangle.quality.duplicates import correlation
+from voxangle.quality.duplicates import Prints, correlation
 
 
 def found(waves: list[np.ndarray]) -> list[Duplicate]:
     def read(row: int, first: int, samples: int) -> np.ndarray:
         return waves[row][first : first + samples]
 
-    return find_duplicates([take_print(wave) for wave in waves], read)
+    return find_duplicates(Prints.of([take_print(wave) for wave in waves]), read)
 
 
 def spoken(utterance: int) -> np.ndarray:

@@ -8,13 +8,16 @@ normalised cross-correlation of the waveforms decides:
 .. math::
     \rho = \max_\tau \frac{\left|\sum_t x_t\, y_{t+\tau}\right|}{\lVert x \rVert\, \lVert y \rVert}
 
-A segment cut from the middle of a longer recording is not found.
+A segment cut from the middle of a longer recording is not found. Prints are compared with all of about the same
+length, a matter of minutes for a million; what costs are the candidates that are none.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,16 +26,16 @@ from numpy.typing import NDArray
 from voxangle.audio import SAMPLE_RATE
 from voxangle.quality.measures import FRAME, frame_energies, sounding
 
-__all__ = ["PRINT_SIZE", "Duplicate", "Print", "correlation", "find_duplicates", "take_print"]
+__all__ = ["PRINT_SIZE", "Duplicate", "Print", "Prints", "correlation", "find_duplicates", "take_print"]
 
 _BANDS = (200.0, 400.0, 700.0, 1100.0, 1700.0, 2500.0, 3400.0)
 _TIMES = 24
 PRINT_SIZE = (len(_BANDS) - 1) * _TIMES
 _POINTS = 512
-_ALIKE = 0.85  # cosine of prints from which waveforms are compared
-_SAME = 0.8  # correlation of waveforms from which they are one recording
+_FLOOR = 1e-4  # of the greatest energy: what lies below is told apart by noise and coding alone
+_ALIKE = 0.9  # cosine of prints from which waveforms are compared
 _LONGEST = 4 * SAMPLE_RATE  # of what sounds, compared
-_BLOCK = 512
+_BLOCK, _ACROSS = 512, 16_384  # prints compared at once: a matrix of 32 MB
 
 Samples = NDArray[np.floating]
 
@@ -52,6 +55,47 @@ class Print:
     first: int
     length: int
     vector: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Prints:
+    """What many recordings are known by: half a kilobyte each.
+
+    Attributes:
+        digests: (N,) of 16 bytes.
+        first: (N,) the first sample that sounds.
+        length: (N,) how long what sounds is, in samples.
+        vectors: (N, 144) float16.
+    """
+
+    digests: NDArray[np.bytes_]
+    first: NDArray[np.int64]
+    length: NDArray[np.int64]
+    vectors: NDArray[np.float16]
+
+    @classmethod
+    def of(cls, prints: Sequence[Print]) -> Prints:
+        """Side by side."""
+        return cls(
+            np.array([one.digest for one in prints], dtype="S16"),
+            np.array([one.first for one in prints], dtype=np.int64),
+            np.array([one.length for one in prints], dtype=np.int64),
+            np.array([one.vector for one in prints], dtype=np.float16).reshape(-1, PRINT_SIZE),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Prints]) -> Prints:
+        """One after the other."""
+        empty = cls.of([])
+        return cls(
+            *(
+                np.concatenate([getattr(part, name) for part in [empty, *parts]])
+                for name in ("digests", "first", "length", "vectors")
+            )
+        )
+
+    def __len__(self) -> int:
+        return len(self.length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +132,7 @@ def take_print(waveform: Samples) -> Print:
     running = np.vstack([np.zeros(energy.shape[1]), np.cumsum(energy, axis=0)])
     at = np.linspace(0, len(energy), _TIMES + 1)
     parts = np.diff(np.stack([np.interp(at, np.arange(len(running)), band) for band in running.T]), axis=1)
-    logs = np.log(np.maximum(parts, 1e-6 * parts.max()) + 1e-30).ravel()
+    logs = np.log(np.maximum(parts, _FLOOR * parts.max()) + 1e-30).ravel()
     logs -= logs.mean()
     norm = float(np.linalg.norm(logs))
     return Print(digest, first, last - first, (logs / norm if norm else logs).astype(np.float32))
@@ -104,43 +148,50 @@ def correlation(one: Samples, other: Samples) -> float:
     return min(1.0, float(np.abs(np.fft.irfft(product, points)).max()) / norm)
 
 
-def find_duplicates(prints: list[Print], read: Callable[[int, int, int], Samples]) -> list[Duplicate]:
-    """Rows that hold one recording, each with the first row it equals; sorted by row.
+def find_duplicates(
+    prints: Prints, read: Callable[[int, int, int], Samples], *, same: float = 0.8
+) -> list[Duplicate]:
+    """Rows that hold one recording, each with one that it equals; sorted by row.
 
     Args:
         prints: of all recordings.
         read: (row, first sample, samples) -> these samples of that recording.
+        same: the correlation from which two waveforms are one recording, in (0, 1].
     """
-    found, of_digest = [], dict[bytes, int]()
-    kept = []
-    for row, print_ in enumerate(prints):
-        if (first := of_digest.setdefault(print_.digest, row)) != row:
-            found.append(Duplicate(first, row, 1.0, exact=True))
-        elif print_.length:
-            kept.append(row)
-    for one, other in _candidates(prints, kept):
-        rho = correlation(*(_span(prints[row], row, read) for row in (one, other)))
-        if rho >= _SAME:
-            found.append(Duplicate(min(one, other), max(one, other), rho, exact=False))
+    _, firsts, group = np.unique(prints.digests, return_index=True, return_inverse=True)
+    of = firsts[group]
+    copies = np.flatnonzero(of != np.arange(len(prints)))
+    found = [Duplicate(int(of[row]), int(row), 1.0, exact=True) for row in copies]
+    kept = np.flatnonzero((prints.length > 0) & (of == np.arange(len(prints))))
+    claimed = set[int]()
+
+    def compare(pair: tuple[int, int]) -> float:
+        one, other = (
+            read(row, int(prints.first[row]), min(int(prints.length[row]), _LONGEST)) for row in pair
+        )
+        return correlation(one, other)
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="compare") as pool:
+        for pairs in _candidates(prints, kept):
+            # Of k versions of one recording each is compared until it is claimed, not with all k.
+            left = [pair for pair in pairs if pair[1] not in claimed]
+            for (one, other), rho in zip(left, pool.map(compare, left), strict=True):
+                if rho >= same and other not in claimed:
+                    claimed.add(other)
+                    found.append(Duplicate(min(one, other), max(one, other), rho, exact=False))
     return sorted(found, key=lambda duplicate: (duplicate.first, duplicate.other))
 
 
-def _candidates(prints: list[Print], rows: list[int]) -> list[tuple[int, int]]:
-    order = np.array(sorted(rows, key=lambda row: prints[row].length), dtype=np.int64)
-    if not len(order):
-        return []
-    lengths = np.array([prints[row].length for row in order])
-    vectors = np.stack([prints[row].vector for row in order])
+def _candidates(prints: Prints, rows: NDArray[np.int64]) -> Iterator[list[tuple[int, int]]]:
+    """Pairs of rows alike in length and print, in blocks."""
+    order = rows[np.argsort(prints.length[rows], kind="stable")]
+    lengths = prints.length[order]
     ends = np.searchsorted(lengths, 1.03 * lengths + 5 * FRAME, side="right")
-    pairs = []
     for start in range(0, len(order), _BLOCK):
         stop = min(start + _BLOCK, len(order))
-        alike = vectors[start:stop] @ vectors[start : ends[stop - 1]].T >= _ALIKE
-        for one, other in zip(*np.nonzero(alike), strict=True):
-            if one < other < ends[start + one] - start:
-                pairs.append((int(order[start + one]), int(order[start + other])))
-    return pairs
-
-
-def _span(print_: Print, row: int, read: Callable[[int, int, int], Samples]) -> Samples:
-    return read(row, print_.first, min(print_.length, _LONGEST))
+        mine = prints.vectors[order[start:stop]].astype(np.float32)
+        for across in range(start, int(ends[stop - 1]), _ACROSS):
+            theirs = order[across : min(across + _ACROSS, int(ends[stop - 1]))]
+            one, other = np.nonzero(mine @ prints.vectors[theirs].astype(np.float32).T >= _ALIKE)
+            later = (other + across > one + start) & (other + across < ends[one + start])
+            yield list(zip(order[one[later] + start].tolist(), theirs[other[later]].tolist(), strict=True))

@@ -50,34 +50,40 @@ def doubt_labels(embeddings: NDArray[np.floating], labels: NDArray[np.int64]) ->
         embeddings: (N, D), none of them zero.
         labels: (N,) speaker numbers in [0, C), each of them met.
     """
-    unit = _unit(embeddings.astype(np.float64))
-    unit = _unit(unit - unit.mean(axis=0))
+    unit = _unit(embeddings.astype(np.float32))
+    unit = _unit(unit - unit.mean(axis=0, dtype=np.float64).astype(np.float32))
     first = _doubts(unit, labels, np.ones(len(unit)))
     # One wrong utterance among a speaker's few bends the centroid: what is doubted is left out of it once.
     second = _doubts(unit, labels, (~(first.doubt > 0)).astype(np.float64))
     return Doubts(np.where(np.isnan(second.own), first.own, second.own), second.other, second.nearest)
 
 
-def _doubts(unit: NDArray[np.float64], labels: NDArray[np.int64], trust: NDArray[np.float64]) -> Doubts:
+def _doubts(unit: NDArray[np.float32], labels: NDArray[np.int64], trust: NDArray[np.float64]) -> Doubts:
     """Doubts by the centroids of the utterances whose ``trust``, shape (N,), is 1 and not 0."""
     counts = np.bincount(labels, trust)
     sums = np.zeros((len(counts), unit.shape[1]))
-    np.add.at(sums, labels, trust[:, None] * unit)
-    own = np.einsum("nd,nd->n", unit, _unit(sums[labels] - trust[:, None] * unit))
-    own[counts[labels] - trust < 1] = np.nan
-    centroids = _unit(sums)
-    other, nearest = np.full(len(unit), np.nan), np.zeros(len(unit), np.int64)
-    for first in range(0, len(unit), _BLOCK):
-        rows = np.arange(first, min(first + _BLOCK, len(unit)))
+    blocks = [np.arange(first, min(first + _BLOCK, len(unit))) for first in range(0, len(unit), _BLOCK)]
+    for rows in blocks:
+        np.add.at(sums, labels[rows], trust[rows, None] * unit[rows])
+    centroids = _unit(sums).astype(np.float32)
+    own, other, nearest = (
+        np.full(len(unit), np.nan),
+        np.full(len(unit), np.nan),
+        np.zeros(len(unit), np.int64),
+    )
+    for rows in blocks:
+        mine = labels[rows]
+        own[rows] = np.einsum("nd,nd->n", unit[rows], _unit(sums[mine] - trust[rows, None] * unit[rows]))
         cosines = unit[rows] @ centroids.T
         cosines[:, counts == 0] = -np.inf
-        cosines[np.arange(len(rows)), labels[rows]] = -np.inf
+        cosines[np.arange(len(rows)), mine] = -np.inf
         nearest[rows] = cosines.argmax(axis=1)
         best = cosines.max(axis=1)
         other[rows] = np.where(np.isfinite(best), best, np.nan)
+    own[counts[labels] - trust < 1] = np.nan
     return Doubts(own, other, nearest)
 
 
-def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    unit: NDArray[np.float64] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+def _unit(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+    unit: NDArray[np.floating] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     return unit

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import astuple, dataclass, fields
+import json
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,38 +16,65 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from voxangle.data.prepare import Prepared
+from voxangle.errors import CorpusError, nearest
 from voxangle.quality.duplicates import Duplicate, find_duplicates
 from voxangle.quality.labels import doubt_labels
-from voxangle.quality.measures import Measures
 from voxangle.quality.survey import survey
 from voxangle.storage import atomic_write
 
 __all__ = ["KINDS", "Kind", "Limits", "Quality", "check_quality"]
 
+_HEARD_ENOUGH = 0.3  # seconds
+
 
 @dataclass(frozen=True)
 class Limits:
-    """What is tolerated.
+    """What is tolerated; the names are those of ``--limit NAME=VALUE``.
 
     Attributes:
-        clipping: share of samples in flat tops.
-        silence: share of frames that do not sound.
-        offset: distance of the mean from 0, full scale being 1.
+        doubt: of a label, see ``doubt_labels``; at most, in [-2, 2].
+        correlation: of two waveforms; from here on they are one recording, in (0, 1].
         above_4khz: the least energy above 4 kHz against that below, in dB.
-        shortest: seconds of sounding frames.
-        longest: seconds.
-        quietest: level in dB below full scale.
-        doubt: of a label, see ``doubt_labels``.
+        clipping: the largest share of samples in flat tops.
+        silence: the largest share of frames that do not sound.
+        offset: the largest distance of the mean from 0, full scale being 1.
+        quietest: the least level in dB of full scale.
+        shortest: the least seconds of sounding frames.
+        longest: the most seconds.
     """
 
+    doubt: float = 0.2
+    correlation: float = 0.8
+    above_4khz: float = -45.0
     clipping: float = 1e-3
     silence: float = 0.85
     offset: float = 5e-3
-    above_4khz: float = -45.0
+    quietest: float = -45.0
     shortest: float = 0.5
     longest: float = 60.0
-    quietest: float = -45.0
-    doubt: float = 0.2
+
+    @classmethod
+    def read(cls, options: Iterable[str]) -> Limits:
+        """The defaults, but for what ``NAME=VALUE`` says; the last of several counts.
+
+        Raises:
+            CorpusError: there is no such limit, or the value is not a finite number.
+        """
+        given = {}
+        for option in options:
+            name, _, value = option.partition("=")
+            known = [field.name for field in fields(cls)]
+            if name not in known:
+                raise CorpusError(f"--limit {option}: there is no limit '{name}'{nearest(name, known)}")
+            try:
+                given[name] = float(value)
+            except ValueError:
+                given[name] = math.nan
+            if not math.isfinite(given[name]):
+                raise CorpusError(
+                    f"--limit {option}: write --limit {name}=NUMBER, such as {name}={getattr(cls, name):g}"
+                )
+        return cls(**given)
 
 
 @dataclass(frozen=True)
@@ -53,27 +83,59 @@ class Kind:
 
     Attributes:
         name: of its column.
-        what: in words.
+        what: in words; what follows a colon is the lesser.
         measure: the column that says how much.
+        limit: which of ``Limits`` it is held against.
+        when: the limit in words.
         worst_is_high: whether more of it is worse.
     """
 
     name: str
     what: str
     measure: str
+    limit: str
+    when: str
     worst_is_high: bool = True
 
 
 KINDS = (
-    Kind("wrong_label", "sounds like another speaker", "doubt"),
-    Kind("duplicate", "the same recording twice", "correlation"),
-    Kind("narrow_band", "nothing above 4 kHz: upsampled from 8 kHz, or telephone", "above_4khz", False),
-    Kind("clipped", "clipped", "clipping"),
-    Kind("mostly_silence", "mostly silence", "silence"),
-    Kind("offset_far", "mean far from zero (DC offset)", "offset_size"),
-    Kind("too_quiet", "very quiet", "level", False),
-    Kind("too_short", "too little speech", "sounding_seconds", False),
-    Kind("too_long", "very long", "seconds"),
+    Kind(
+        "wrong_label",
+        "sounds like another speaker",
+        "doubt",
+        "doubt",
+        "nearer to another speaker by more than {:g} (cosine)",
+    ),
+    Kind(
+        "duplicate",
+        "the same recording twice",
+        "correlation",
+        "correlation",
+        "correlation of the waveforms at least {:g}",
+    ),
+    Kind(
+        "narrow_band",
+        "nothing above 4 kHz: upsampled from 8 kHz, or telephone",
+        "above_4khz",
+        "above_4khz",
+        "above 4 kHz less than {:g} dB of what is below",
+        False,
+    ),
+    Kind("clipped", "clipped", "clipping", "clipping", "more than {:.2%} of the samples in flat tops"),
+    Kind("mostly_silence", "mostly silence", "silence", "silence", "more than {:.0%} of the frames"),
+    Kind(
+        "offset_far", "mean far from zero: DC offset", "offset_size", "offset", "more than {:g} of full scale"
+    ),
+    Kind("too_quiet", "very quiet", "level", "quietest", "what sounds is below {:g} dB of full scale", False),
+    Kind(
+        "too_short",
+        "too little speech",
+        "sounding_seconds",
+        "shortest",
+        "less than {:g} s that sounds",
+        False,
+    ),
+    Kind("too_long", "very long", "seconds", "longest", "more than {:g} s"),
 )
 
 
@@ -110,12 +172,13 @@ class Quality:
         return np.asarray(rows[order][:most], dtype=np.int64)
 
     def write(self, path: Path) -> None:
-        """Write the table as ``.csv`` or Parquet, atomically."""
+        """Write the table as ``.csv`` or Parquet, atomically; Parquet holds the limits in its metadata."""
         with atomic_write(path) as temporary:
             if path.suffix == ".csv":
                 pyarrow.csv.write_csv(self.table, temporary)
             else:
-                pq.write_table(self.table, temporary)
+                told = {"voxangle.limits": json.dumps(asdict(self.limits))}
+                pq.write_table(self.table.replace_schema_metadata(told), temporary)
 
 
 def check_quality(
@@ -141,10 +204,9 @@ def check_quality(
     """
     limits = limits or Limits()
     found = survey(prepared, on_progress=on_progress)
-    duplicates = tuple(find_duplicates(found.prints, prepared.read))
+    duplicates = tuple(find_duplicates(found.prints, prepared.read, same=limits.correlation))
     keys = prepared.manifest.column("utterance")
-    names = [field.name for field in fields(Measures)]
-    columns = dict(zip(names, np.array([astuple(one) for one in found.measures]).T, strict=True))
+    columns: dict[str, NDArray[Any]] = dict(found.measures)
     columns["sounding_seconds"] = columns["seconds"] * (1 - columns["silence"])
     columns["offset_size"] = np.abs(columns["offset"])
     columns["correlation"] = np.zeros(len(keys))
@@ -156,20 +218,16 @@ def check_quality(
             across[row] |= speakers[row] != speakers[other]
             if pair.correlation > columns["correlation"][row]:
                 columns["correlation"][row], same_as[row] = pair.correlation, keys[other]
-    columns["duplicate"] = columns["correlation"] > 0
     columns["across_speakers"] = across
-    # Frames cannot tell where hardly any sound: a short click has no fricatives.
-    columns["narrow_band"] = (columns["above_4khz"] < limits.above_4khz) & (
-        columns["sounding_seconds"] >= 0.3
-    )
-    columns["clipped"] = columns["clipping"] > limits.clipping
-    columns["mostly_silence"] = columns["silence"] > limits.silence
-    columns["offset_far"] = columns["offset_size"] > limits.offset
-    columns["too_quiet"] = columns["level"] < limits.quietest
-    columns["too_short"] = columns["sounding_seconds"] < limits.shortest
-    columns["too_long"] = columns["seconds"] > limits.longest
     if embeddings is not None:
-        columns |= _doubts(prepared, embeddings, posterior, limits)
+        columns |= _doubts(prepared, embeddings, posterior)
+    for kind in KINDS:
+        if kind.measure in columns:
+            values, limit = columns[kind.measure], getattr(limits, kind.limit)
+            columns[kind.name] = values > limit if kind.worst_is_high else values < limit
+    columns["duplicate"] = columns["correlation"] > 0
+    # Frames cannot tell where hardly any sound: a short click has no fricatives.
+    columns["narrow_band"] &= columns["sounding_seconds"] >= _HEARD_ENOUGH
     base = prepared.manifest.table.drop_columns(["seconds"])
     arrays = {name: base[name] for name in base.column_names} | {"same_as": pa.array(same_as, pa.string())}
     table = pa.table(arrays | {name: pa.array(values) for name, values in columns.items()})
@@ -180,7 +238,6 @@ def _doubts(
     prepared: Prepared,
     embeddings: NDArray[np.float32],
     posterior: NDArray[np.float64] | None,
-    limits: Limits,
 ) -> dict[str, NDArray[np.generic]]:
     rows = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
     speakers, labels = np.unique(prepared.manifest.column("speaker")[rows].astype(str), return_inverse=True)
@@ -191,15 +248,12 @@ def _doubts(
         full[rows] = values
         return full
 
-    nearest = np.full(len(embeddings), "", dtype=object)
-    nearest[rows] = speakers[doubts.nearest]
-    doubt = spread(doubts.doubt)
-    known = np.full(len(embeddings), np.nan) if posterior is None else posterior
+    other = np.full(len(embeddings), "", dtype=object)
+    other[rows] = speakers[doubts.nearest]
     return {
         "own_cosine": spread(doubts.own),
         "other_cosine": spread(doubts.other),
-        "doubt": doubt,
-        "nearest_speaker": nearest,
-        "own_class_posterior": known,
-        "wrong_label": np.nan_to_num(doubt, nan=-np.inf) > limits.doubt,
+        "doubt": spread(doubts.doubt),
+        "nearest_speaker": other,
+        "own_class_posterior": np.full(len(embeddings), np.nan) if posterior is None else posterior,
     }

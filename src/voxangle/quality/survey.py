@@ -12,15 +12,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from voxangle.data.prepare import Prepared
-from voxangle.quality.duplicates import Print, take_print
+from voxangle.quality.duplicates import PRINT_SIZE, Print, Prints, take_print
 from voxangle.quality.measures import Measures, measure
 from voxangle.storage import atomic_write
 
 __all__ = ["Survey", "survey"]
 
-_FORMAT = 1
+_FORMAT = 2
 _BLOCK = 1024  # recordings a file of the cache
 _NAMES = [field.name for field in fields(Measures)]
 
@@ -30,12 +31,12 @@ class Survey:
     """What was measured, in the order of the prepared manifest.
 
     Attributes:
-        measures: of each recording.
+        measures: by the names of ``Measures``, shape (recordings,) each.
         prints: of each recording.
     """
 
-    measures: list[Measures]
-    prints: list[Print]
+    measures: dict[str, NDArray[np.float64]]
+    prints: Prints
 
 
 def survey(
@@ -59,22 +60,31 @@ def survey(
     for path in prepared.folder.glob("measures-*.parquet"):
         if not path.name.startswith(f"measures-{plan}-"):
             path.unlink()
-    measures: list[Measures] = []
-    prints: list[Print] = []
+    known: list[pa.Table] = []
     total = len(prepared.samples)
     with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0)), thread_name_prefix="measure") as pool:
         for block, first in enumerate(range(0, total, _BLOCK)):
             path = prepared.folder / f"measures-{plan}-{block:05d}.parquet"
             rows = range(first, min(first + _BLOCK, total))
-            known = _read(path, len(rows))
-            if known is None:
-                known = list(pool.map(lambda row: _one(prepared, row), rows))
-                _write(path, known)
-            measures += [one for one, _ in known]
-            prints += [one for _, one in known]
+            block_known = _read(path, len(rows))
+            if block_known is None:
+                block_known = _table(list(pool.map(lambda row: _one(prepared, row), rows)))
+                with atomic_write(path) as temporary:
+                    pq.write_table(block_known, temporary)
+            known.append(block_known)
             if on_progress is not None:
                 on_progress(rows.stop, total)
-    return Survey(measures, prints)
+    table = pa.concat_tables(known) if known else _table([])
+    del known
+    return Survey(
+        {name: table[name].to_numpy() for name in _NAMES},
+        Prints(
+            table["digest"].to_numpy().astype("S16"),
+            table["first"].to_numpy(),
+            table["length"].to_numpy(),
+            _vectors(table["vector"]),
+        ),
+    )
 
 
 def _one(prepared: Prepared, row: int) -> tuple[Measures, Print]:
@@ -82,29 +92,28 @@ def _one(prepared: Prepared, row: int) -> tuple[Measures, Print]:
     return measure(waveform), take_print(waveform)
 
 
-def _write(path: Path, known: list[tuple[Measures, Print]]) -> None:
-    columns: dict[str, list[object]] = {
-        name: [getattr(measures, name) for measures, _ in known] for name in _NAMES
-    }
-    columns["digest"] = [one.digest for _, one in known]
-    columns["first"] = [one.first for _, one in known]
-    columns["length"] = [one.length for _, one in known]
-    columns["vector"] = [one.vector.tobytes() for _, one in known]
-    with atomic_write(path) as temporary:
-        pq.write_table(pa.table(columns), temporary)
+def _table(known: list[tuple[Measures, Print]]) -> pa.Table:
+    prints = Prints.of([one for _, one in known])
+    columns = {name: pa.array([getattr(one, name) for one, _ in known], pa.float64()) for name in _NAMES}
+    columns["digest"] = pa.array([one.digest for _, one in known], pa.binary(16))
+    columns["first"], columns["length"] = pa.array(prints.first), pa.array(prints.length)
+    columns["vector"] = pa.array([vector.tobytes() for vector in prints.vectors], pa.binary(2 * PRINT_SIZE))
+    return pa.table(columns)
 
 
-def _read(path: Path, rows: int) -> list[tuple[Measures, Print]] | None:
+def _vectors(column: pa.ChunkedArray) -> NDArray[np.float16]:
+    parts = [
+        np.frombuffer(
+            chunk.buffers()[1], np.float16, len(chunk) * PRINT_SIZE, offset=2 * PRINT_SIZE * chunk.offset
+        )
+        for chunk in column.chunks
+    ]
+    return np.concatenate([np.zeros(0, np.float16), *parts]).reshape(-1, PRINT_SIZE)
+
+
+def _read(path: Path, rows: int) -> pa.Table | None:
     try:
-        table = pq.read_table(path).to_pylist()
+        table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid):
         return None
-    if len(table) != rows:
-        return None
-    return [
-        (
-            Measures(**{name: row[name] for name in _NAMES}),
-            Print(row["digest"], row["first"], row["length"], np.frombuffer(row["vector"], np.float32)),
-        )
-        for row in table
-    ]
+    return table if len(table) == rows else None
