@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from voxangle.encoders.pooling import AttentiveStatistics, mean_over_time, weighted_statistics
+from voxangle.encoders.pooling import (
+    AttentiveStatistics,
+    TemporalStatistics,
+    mean_over_time,
+    weighted_statistics,
+)
 
 
 def padding_of(lengths: list[int], total: int) -> torch.Tensor:
@@ -49,6 +54,19 @@ def test_constant_channels_have_finite_gradients(padded: bool) -> None:
     assert x.grad is not None
     assert x.grad.isfinite().all()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in pooling.parameters())
+
+
+def test_temporal_statistics_are_numpys_with_and_without_padding() -> None:
+    x = torch.randn(3, 4, 5, 9)
+    lengths = [9, 5, 2]
+    padded = TemporalStatistics()(x, padding_of(lengths, 9))
+    for row, length in enumerate(lengths):
+        frames = x[row, :, :, :length].reshape(20, length).numpy()
+        expected = np.concatenate([frames.mean(axis=1), frames.std(axis=1, ddof=1)])
+        np.testing.assert_allclose(padded[row], expected, atol=1e-6)
+        alone = TemporalStatistics()(x[row : row + 1, :, :, :length])
+        np.testing.assert_allclose(alone[0], expected, atol=1e-6)
+    assert TemporalStatistics()(torch.ones(1, 3, 1)).isfinite().all()
 
 
 def test_pooling_is_the_attention_of_the_paper() -> None:

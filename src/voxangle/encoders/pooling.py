@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["AttentiveStatistics", "mean_over_time", "weighted_statistics"]
+__all__ = ["AttentiveStatistics", "TemporalStatistics", "mean_over_time", "weighted_statistics"]
 
 VARIANCE_FLOOR = 1e-5  # keeps the gradient of the square root finite where a channel does not vary
 
@@ -43,6 +43,35 @@ def weighted_statistics(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     centred = x - mean.unsqueeze(-1)
     variance = (weights * centred * centred).sum(dim=-1)
     return mean, variance.clamp(min=VARIANCE_FLOOR).sqrt()
+
+
+class TemporalStatistics(nn.Module):
+    """Mean and standard deviation over time of every channel (x-vectors, Snyder et al., ICASSP 2018).
+
+    The variance is the unbiased one, as in the public implementations of ResNet and CAM++ (WeSpeaker, 3D-Speaker):
+    over 200 frames the other one is 0.25 % smaller. A recording of one frame has none, and counts as constant.
+    """
+
+    def forward(self, x: Tensor, padding: Tensor | None = None) -> Tensor:
+        """Mean and standard deviation.
+
+        Args:
+            x: (B, C, T), or (B, C, F, T), whose channels and bins become C * F channels.
+            padding: (B, 1, T) booleans, True beyond a row's frames; None if none is padded.
+
+        Returns:
+            (B, 2 C) or (B, 2 C F), means first, in float32 at least.
+        """
+        x = _wide(x.flatten(1, -2))
+        if padding is None:
+            mean, frames = x.mean(dim=-1), torch.full_like(x[:, :1, 0], x.shape[-1])
+            centred = x - mean.unsqueeze(-1)
+        else:
+            frames = (~padding).sum(dim=-1)
+            mean = x.masked_fill(padding, 0.0).sum(dim=-1) / frames
+            centred = (x - mean.unsqueeze(-1)).masked_fill(padding, 0.0)
+        variance = centred.square().sum(dim=-1) / (frames - 1).clamp(min=1)
+        return torch.cat([mean, (variance + 1e-8).sqrt()], dim=1)
 
 
 class AttentiveStatistics(nn.Module):
