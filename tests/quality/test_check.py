@@ -141,7 +141,7 @@ def test_the_page_plays_the_worst_and_asks_for_nothing_else(prepared: Prepared, 
     assert "a &lt;corpus&gt;" in text
     sources = re.findall(r'src="([^"]{0,30})', text)
     assert sources
-    assert all(source.startswith("data:audio/ogg;base64,") for source in sources)
+    assert all(source.startswith("data:audio/mpeg;base64,") for source in sources)
     assert "http:" not in text
     assert "https:" not in text
 

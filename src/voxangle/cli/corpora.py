@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from voxangle.cli.app import app, open_console
+
+if TYPE_CHECKING:
+    from voxangle.quality import Limits
 
 corpora_app = typer.Typer(help="List, get, check, prepare and shard corpora.", no_args_is_help=True)
 app.add_typer(corpora_app, name="corpora")
@@ -88,14 +92,25 @@ def corpora_check(
     as_csv: Annotated[
         bool, typer.Option("--csv", help="With --audio: CSV tables instead of Parquet.")
     ] = False,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="With --audio: what is tolerated, such as silence=0.9; again for more."
+        ),
+    ] = None,
 ) -> None:
     """Is a corpus all there, and fit to learn from? Counts against the published ones; with --audio its quality."""
     from voxangle.corpora import corpus_folder, corpus_reader
     from voxangle.corpora.completeness import Tally, inspect
     from voxangle.errors import CorpusError
 
-    if not audio and (model or split or out or as_csv):
-        raise CorpusError("--model, --split, --out and --csv ask about the audio: give --audio too")
+    if not audio and (model or split or out or as_csv or limit):
+        raise CorpusError("--model, --split, --out, --csv and --limit ask about the audio: give --audio too")
+    limits = None
+    if audio:
+        from voxangle.quality import Limits
+
+        limits = Limits.read(limit or [])
     reader, place = corpus_reader(name), root or corpus_folder(name)
     if reader.check is not None:
         completeness = reader.check(place, headers=headers)
@@ -103,24 +118,31 @@ def corpora_check(
         corpus = reader.read(place)
         completeness = inspect(corpus.name, place, corpus.splits, {}, Tally(), headers=headers)
     typer.echo(str(completeness))
-    if audio:
-        _check_audio(
-            name, place, split, model, out or Path("quality") / name, ".csv" if as_csv else ".parquet"
-        )
+    if limits is not None:
+        suffix = ".csv" if as_csv else ".parquet"
+        _check_audio(name, place, split, model, limits, out or Path("quality") / name, suffix)
     if not completeness.whole:
         raise typer.Exit(1)
 
 
-def _check_audio(name: str, root: Path, only: str | None, model: Path | None, out: Path, suffix: str) -> None:
+def _check_audio(
+    name: str, root: Path, only: str | None, model: Path | None, limits: Limits, out: Path, suffix: str
+) -> None:
     """Measure each split; a table in the terminal, a row an utterance in a file, and a page."""
     from rich.table import Table
+    from rich.text import Text
 
     from voxangle.console import counting
     from voxangle.corpora import corpus_reader
     from voxangle.corpora.prepared import prepare_split
     from voxangle.errors import CheckpointError
     from voxangle.quality import check_quality
-    from voxangle.reporting.quality_page import quality_rows, write_quality_page
+    from voxangle.reporting.quality_page import (
+        quality_rows,
+        spread_table,
+        statistics_tables,
+        write_quality_page,
+    )
     from voxangle.storage import writable_folder
 
     console, corpus = open_console(), corpus_reader(name).read(root)
@@ -148,14 +170,21 @@ def _check_audio(name: str, root: Path, only: str | None, model: Path | None, ou
                 notes.append(f"Without the posterior of the own class: {error}")
         with counting(console, f"measuring {part}") as on_progress:
             quality = check_quality(
-                prepared, embeddings=embeddings, posterior=posterior, on_progress=on_progress
+                prepared, limits=limits, embeddings=embeddings, posterior=posterior, on_progress=on_progress
             )
-        table = Table(box=None, pad_edge=False, header_style="bold", title=part, title_justify="left")
-        for heading in ("finding", "utterances", "share"):
-            table.add_column(heading, justify="left" if heading == "finding" else "right")
-        for row in quality_rows(quality):
-            table.add_row(*row)
-        console.print(table)
+        console.print(f"{part}:", style="bold", highlight=False, markup=False)
+        found: tuple[Sequence[str], Sequence[Sequence[str]]] = (
+            ["finding", "utterances", "share"],
+            quality_rows(quality),
+        )
+        statistics = [*statistics_tables(quality, 6), spread_table(quality)]
+        for header, rows in [found, *((one.header, one.rows) for one in statistics)]:
+            table = Table(box=None, pad_edge=False, header_style="bold")
+            for place, heading in enumerate(header):
+                table.add_column(Text(heading.replace("\n", " ")), justify="right" if place else "left")
+            for row in rows:
+                table.add_row(*map(Text, row))
+            console.print(table, "")
         for note in notes:
             console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
         safe = part.replace("/", "-")

@@ -10,16 +10,19 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import soundfile
 
 from voxangle.audio import SAMPLE_RATE
-from voxangle.quality import Kind, Quality
+from voxangle.quality import Kind, Limits, Quality
 from voxangle.reporting.page import Facts, Section, Table, Text, write_page
 
-__all__ = ["quality_rows", "statistics_tables", "write_quality_page"]
+__all__ = ["limit_rows", "quality_rows", "spread_table", "statistics_tables", "write_quality_page"]
 
 _CLIP_SECONDS = 4.0
-_PLAYERS = 5  # a kind
+_PLAYERS = 6  # a kind
+_ROWS = 12  # languages, channels
+_COMPRESSION = 0.8  # of libsndfile's MP3, 0 to 1: about 32 kbit/s at 16 kHz
 _SECONDS = (0, 0.5, 1, 2, 3, 4, 6, 8, 12, 20, 60, np.inf)
 _SHOWN = {
     "doubt": "doubt {:.2f}",
@@ -35,65 +38,145 @@ _SHOWN = {
 
 
 @dataclass(frozen=True)
-class _Player(Text):
-    """A clip to listen to, stored in the page itself, under a line of text."""
+class _Players(Text):
+    """Clips to listen to, stored in the page itself: each a line of text and one clip, or two to compare."""
 
-    clip: bytes
+    players: Sequence[tuple[str, Sequence[bytes]]]
 
     def html(self) -> str:
-        data = base64.b64encode(self.clip).decode("ascii")
-        return (
-            f"<figure><figcaption>{escape(self.text)}</figcaption>"
-            f'<audio controls preload="none" aria-label="{escape(self.text)}" style="width:100%;max-width:30rem" '
-            f'src="data:audio/ogg;base64,{data}"></audio></figure>'
+        figures = (
+            f"<figure><figcaption>{escape(text)}</figcaption>"
+            f"{''.join(_audio(text, clip) for clip in clips)}</figure>"
+            for text, clips in self.players
         )
+        return f'{super().html()}<div class="gallery">{"".join(figures)}</div>'
+
+
+def _audio(text: str, clip: bytes) -> str:
+    data = base64.b64encode(clip).decode("ascii")
+    return (
+        f'<audio controls preload="none" aria-label="{escape(text)}" '
+        f'style="display:block;width:100%;max-width:30rem;height:2.5rem;margin:.35rem 0" '
+        f'src="data:audio/mpeg;base64,{data}"></audio>'
+    )
+
+
+@dataclass(frozen=True)
+class _Bars(Table):
+    """A table whose last column, a number in [0, 1], is drawn as a bar."""
+
+    def _row(self, row: Sequence[str]) -> str:
+        bar = (
+            '<td aria-hidden="true" style="text-align:left"><span style="display:inline-block;height:.8em;'
+            f'background:var(--accent);width:calc({row[-1]} * min(16rem, 34vw))"></span></td>'
+        )
+        return super()._row(row[:-1]) + bar
 
 
 def quality_rows(quality: Quality) -> list[tuple[str, str, str]]:
     """What was found: kind in words, utterances, and their share."""
-    total = len(quality.table)
-    counts = [(kind.what, len(quality.worst(kind))) for kind in quality.kinds()]
-    across = quality.table["across_speakers"].to_pylist().count(True)
-    counts.append(("of the recordings met twice, under two speakers", across))
+    counts: list[tuple[str, int]] = []
+    for kind in quality.kinds():
+        counts.append((kind.what, _count(quality, kind.name)))
+        if kind.name == "duplicate":
+            counts.append(("of these, under two speakers", _count(quality, "across_speakers")))
     counts.append(("cannot be read", len(quality.prepared.left_out)))
-    return [(what, f"{count:,}", f"{100 * count / max(1, total):.2f} %") for what, count in counts]
+    total = max(1, len(quality.table))
+    return [(what, f"{count:,}", f"{100 * count / total:.2f} %") for what, count in counts]
 
 
-def statistics_tables(quality: Quality) -> list[Table]:
-    """Utterances, speakers and hours by language, gender, channel and duration; utterances a speaker."""
-    manifest = quality.prepared.manifest
-    speakers, seconds = manifest.column("speaker").astype(str), manifest.column("seconds")
+def limit_rows(quality: Quality) -> list[tuple[str, str, str]]:
+    """What counts as a finding: kind in words, the limit in words, and its name and value as they are given."""
+    usual = Limits()
+    rows = []
+    for kind in quality.kinds():
+        limit = getattr(quality.limits, kind.limit)
+        changed = (
+            "" if limit == getattr(usual, kind.limit) else f", by default {getattr(usual, kind.limit):g}"
+        )
+        rows.append(
+            (kind.what.partition(":")[0], kind.when.format(limit), f"{kind.limit}={limit:g}{changed}")
+        )
+    return rows
+
+
+def _count(quality: Quality, column: str) -> int:
+    return int(pc.sum(quality.table[column]).as_py() or 0)
+
+
+def statistics_tables(quality: Quality, most: int = _ROWS) -> list[Table]:
+    """Utterances, speakers and hours by language, gender and channel; of what the corpus says nothing, nothing.
+
+    Args:
+        quality: as ``check_quality`` gives it.
+        most: rows of a table; what is beyond is summed up.
+    """
     tables = []
     for name in ("language", "gender", "channel"):
-        values = manifest.column(name).astype(str)
-        rows = []
-        for value in sorted(set(values), key=lambda value: -int((values == value).sum())):
-            mine = values == value
+        groups = quality.table.group_by(name).aggregate(
+            [("seconds", "sum"), ("speaker", "count_distinct"), ("utterance", "count")]
+        )
+        groups = groups.sort_by([("utterance_count", "descending"), (name, "ascending")])
+        if groups[name].to_pylist() == [""]:
+            continue
+        rows = [
+            _group(
+                one[name] or "not known",
+                one["utterance_count"],
+                one["speaker_count_distinct"],
+                one["seconds_sum"],
+            )
+            for one in groups.slice(0, most).to_pylist()
+        ]
+        if len(groups) > most:
+            others = quality.table.filter(
+                pc.is_in(quality.table[name], groups[name].slice(most).combine_chunks())
+            )
             rows.append(
-                [
-                    value or "not known",
-                    f"{mine.sum():,}",
-                    f"{len(set(speakers[mine])):,}",
-                    f"{seconds[mine].sum() / 3600:,.2f}",
-                ]
+                _group(
+                    f"{len(groups) - most:,} others",
+                    len(others),
+                    pc.count_distinct(others["speaker"]).as_py(),
+                    pc.sum(others["seconds"]).as_py(),
+                )
             )
         tables.append(Table(f"By {name}", [name, "utterances", "speakers", "hours"], rows))
-    counts, _ = np.histogram(seconds, _SECONDS)
-    longest = max(1, int(counts.max()))
+    return tables
+
+
+def _group(name: str, utterances: int, speakers: int, seconds: float) -> list[str]:
+    return [name, f"{utterances:,}", f"{speakers:,}", f"{seconds / 3600:,.2f}"]
+
+
+def spread_table(quality: Quality) -> Table:
+    """Quantiles of the seconds an utterance, and of the utterances and minutes a speaker."""
+    each = quality.table.group_by("speaker").aggregate([("seconds", "sum"), ("utterance", "count")])
+    columns = (
+        quality.table["seconds"].to_numpy(),
+        each["utterance_count"].to_numpy(),
+        each["seconds_sum"].to_numpy() / 60,
+    )
+    quantiles = {"least": 0, "5 %": 5, "25 %": 25, "half": 50, "75 %": 75, "95 %": 95, "most": 100}
+    spread = [np.percentile(values, list(quantiles.values()), method="inverted_cdf") for values in columns]
+    rows = [
+        [name, f"{seconds:.1f}", f"{utterances:,.0f}", f"{minutes:.1f}"]
+        for name, seconds, utterances, minutes in zip(quantiles, *spread, strict=True)
+    ]
+    header = ["have at most", "seconds\nan utterance", "utterances\na speaker", "minutes\na speaker"]
+    return Table("Spread", header, rows)
+
+
+def _durations(quality: Quality) -> Table:
+    counts, _ = np.histogram(quality.table["seconds"].to_numpy(), _SECONDS)
     rows = [
         [
             f"{low:g} to {high:g}" if np.isfinite(high) else f"{low:g} and more",
             f"{count:,}",
-            "█" * round(20 * count / longest),
+            f"{count / max(1, counts.max()):.3f}",
         ]
         for low, high, count in zip(_SECONDS, _SECONDS[1:], counts, strict=False)
     ]
-    tables.append(Table("By duration", ["seconds", "utterances", ""], rows))
-    each = np.unique(speakers, return_counts=True)[1]
-    spread = [f"{value:g}" for value in np.percentile(each, [0, 25, 50, 75, 100])]
-    header = ["", "fewest", "a quarter has\nat most", "half have\nat most", "3 in 4 have\nat most", "most"]
-    tables.append(Table(f"Utterances a speaker, {len(each):,} speakers", header, [["utterances", *spread]]))
-    return tables
+    return _Bars("By duration", ["seconds", "utterances", ""], rows)
 
 
 def write_quality_page(
@@ -112,41 +195,47 @@ def write_quality_page(
         CorpusError: the prepared audio is no longer there.
         StorageError: the page cannot be written.
     """
-    limits = {
-        "clipped": f"more than {quality.limits.clipping:.2%} of the samples in flat tops",
-        "mostly silence": f"more than {quality.limits.silence:.0%} of the frames",
-        "mean far from zero": f"more than {quality.limits.offset:g} of full scale",
-        "nothing above 4 kHz": f"less than {quality.limits.above_4khz:g} dB of what is below",
-        "very quiet": f"below {quality.limits.quietest:g} dB of full scale",
-        "too little speech": f"less than {quality.limits.shortest:g} s",
-        "very long": f"more than {quality.limits.longest:g} s",
-        "another speaker": f"nearer than the own one by more than {quality.limits.doubt:g} (cosine)",
-    }
     found = Table(
         "A finding is a reason to listen, not a verdict",
-        ["finding", "utterances", "share"],
-        [
-            (what.replace(": ", "\n").replace(", under", "\nunder"), *row)
-            for what, *row in quality_rows(quality)
-        ],
+        ["finding", "utterances\nshare"],
+        [(what.replace(": ", "\n"), f"{count}\n{share}") for what, count, share in quality_rows(quality)],
     )
+    limits = {f"{what} ({given})": when for what, when, given in limit_rows(quality)}
     sections = [
         Section("What was found", [found, *(Text(note) for note in notes)]),
-        *(_worst(quality, kind) for kind in quality.kinds() if len(quality.worst(kind))),
-        Section("Statistics", statistics_tables(quality)),
-        Section("What counts as a finding", [Facts(limits)]),
+        *(_worst(quality, kind) for kind in quality.kinds() if _count(quality, kind.name)),
+        Section("Statistics", [*statistics_tables(quality), _durations(quality), spread_table(quality)]),
+        Section("What counts as a finding", [Text("Change one with --limit NAME=VALUE."), Facts(limits)]),
         Section("What was checked", [Facts(facts)]),
     ]
-    lead = f"{len(quality.table):,} utterances of {len(quality.prepared.manifest.speakers()):,} speakers."
+    hours = quality.prepared.samples.sum() / SAMPLE_RATE / 3600
+    speakers = len(quality.prepared.manifest.speakers())
+    lead = f"{len(quality.table):,} utterances of {speakers:,} speakers, {hours:,.1f} hours."
     write_page(path, f"Data quality of {name}", sections, lead=lead)
 
 
 def _worst(quality: Quality, kind: Kind) -> Section:
+    heading, _, lesser = kind.what.partition(": ")
     players = [
-        _Player(_words(quality, kind, int(row)), _clip(quality, int(row)))
-        for row in quality.worst(kind, _PLAYERS)
+        (_words(quality, kind, row), [_clip(quality, one) for one in rows])
+        for row, *rows in (_pairs(quality) if kind.name == "duplicate" else _singles(quality, kind))
     ]
-    return Section(f"{kind.what[0].upper()}{kind.what[1:]}", [Text("The worst first:"), *players])
+    lead = f"{lesser[:1].upper()}{lesser[1:]}{'. ' if lesser else ''}The worst first."
+    return Section(f"{heading[0].upper()}{heading[1:]}", [_Players(lead, players)])
+
+
+def _singles(quality: Quality, kind: Kind) -> list[tuple[int, ...]]:
+    return [(row, row) for row in quality.worst(kind, _PLAYERS).tolist()]
+
+
+def _pairs(quality: Quality) -> list[tuple[int, ...]]:
+    """The worst pairs: those under two speakers first."""
+    speakers = quality.prepared.manifest.column("speaker")
+    worst = sorted(
+        quality.duplicates,
+        key=lambda pair: (speakers[pair.first] == speakers[pair.other], -pair.correlation),
+    )
+    return [(pair.other, pair.first, pair.other) for pair in worst[:_PLAYERS]]
 
 
 def _words(quality: Quality, kind: Kind, row: int) -> str:
@@ -163,7 +252,7 @@ def _words(quality: Quality, kind: Kind, row: int) -> str:
 
 
 def _clip(quality: Quality, row: int) -> bytes:
-    """The loudest seconds of a recording, Ogg Vorbis."""
+    """The loudest seconds of a recording, as MP3, which every browser plays."""
     waveform = quality.prepared.read(row)
     most = int(_CLIP_SECONDS * SAMPLE_RATE)
     if len(waveform) > most:
@@ -171,5 +260,7 @@ def _clip(quality: Quality, row: int) -> bytes:
         first = int(np.argmax(energy[most:] - energy[:-most]))
         waveform = waveform[first : first + most]
     clip = io.BytesIO()
-    soundfile.write(clip, waveform, SAMPLE_RATE, format="OGG", subtype="VORBIS")
+    soundfile.write(
+        clip, waveform, SAMPLE_RATE, format="MP3", subtype="MPEG_LAYER_III", compression_level=_COMPRESSION
+    )
     return clip.getvalue()
