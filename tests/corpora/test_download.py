@@ -198,6 +198,19 @@ def test_the_pauses_between_tries_double(site: Site, target: Path, monkeypatch: 
     assert pauses == [0.5, 1.0, 2.0]
 
 
+def test_a_name_that_is_not_known_is_asked_again_once_bytes_have_come(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("voxangle.corpora.download.time.sleep", pauses.append)
+    for known in (b"", CONTENT[:1000]):
+        target.parent.mkdir(exist_ok=True)
+        part(target).write_bytes(known)
+        with pytest.raises(CorpusError, match="cannot be resolved"):
+            fetch("http://no-such-host.invalid/speech.tar", target, attempts=3, pause=1)
+    assert pauses == [1, 2]
+
+
 def test_a_server_that_is_not_there_is_a_corpus_error(target: Path) -> None:
     with pytest.raises(CorpusError, match="refused"):
         fetch("http://127.0.0.1:9/speech.tar", target, attempts=2, pause=0)

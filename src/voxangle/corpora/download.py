@@ -356,7 +356,8 @@ def _transfer(url: str, partial: Path, on_progress: OnProgress | None, timeout: 
         _judge(error, partial, have)
     except urllib.error.URLError as error:
         if isinstance(error.reason, socket.gaierror):
-            raise _RefusedError(
+            # Once bytes have come the name is right, and it is the network that is gone for a while.
+            raise (_DroppedError if have else _RefusedError)(
                 f"the host name cannot be resolved ({error.reason.strerror}), offline?"
             ) from error
         raise _DroppedError(str(error.reason)) from error

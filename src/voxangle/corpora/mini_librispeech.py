@@ -6,7 +6,8 @@ books", ICASSP 2015; the small subset is Kaldi's. Licence: CC BY 4.0.
 
 Layout, sessions, trial lists and limits are those of ``voxangle.corpora.librispeech``.
 
-``$VOXANGLE_OPENSLR`` names a mirror of OpenSLR's ``resources`` folder to use instead of the public ones.
+``$VOXANGLE_OPENSLR`` names a mirror of OpenSLR's ``resources`` folder to use instead of the public ones, here and for
+every other corpus of OpenSLR; ``--mirror`` one to ask before them.
 """
 
 from __future__ import annotations

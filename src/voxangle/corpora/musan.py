@@ -38,6 +38,7 @@ RELEASE = Release(
         )
     },
 )
+"""Unpacked by the hours: 109 h of 16 bits at 16 kHz are 12.6 GB."""
 get = RELEASE.get
 _SOURCE = "openslr.org/17"
 PUBLISHED = {
