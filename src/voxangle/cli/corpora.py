@@ -28,7 +28,9 @@ def corpora_list() -> None:
     for heading in ("corpus", "what", "licence", "here"):
         table.add_column(heading, no_wrap=heading == "corpus")
     for name, reader in CORPORA.items():
-        here = "given by --root" if reader.get is None else "yes" if corpus_folder(name).exists() else "get"
+        # A download that was cut off leaves archives, or hidden folders.
+        there = any(path.is_dir() and not path.name.startswith(".") for path in corpus_folder(name).glob("*"))
+        here = "given by --root" if reader.get is None else "yes" if there else "get"
         table.add_row(name, reader.summary, reader.licence, here)
     open_console().print(table)
 
