@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +20,14 @@ from typer.testing import CliRunner
 from voxangle.cli import app
 from voxangle.corpora import corpus_reader
 from voxangle.corpora.prepared import prepare_split
+from voxangle.data import Manifest
 from voxangle.data.prepare import Prepared
 from voxangle.encoders import ECAPATDNNConfig, Embedder, ModelCard, build_encoder
+from voxangle.errors import CorpusError
 from voxangle.features import Filterbank
 from voxangle.quality import KINDS, Limits, Survey, check_quality
 from voxangle.quality import survey as measured
-from voxangle.reporting.quality_page import quality_rows, write_quality_page
+from voxangle.reporting.quality_page import quality_rows, spread_table, statistics_tables, write_quality_page
 from voxangle.training.checkpoint import Checkpoint
 
 RUNNER = CliRunner()
@@ -96,6 +100,52 @@ def test_the_limits_are_the_users(prepared: Prepared) -> None:
     assert not any(quality.table["too_short"].to_pylist())
 
 
+def test_limits_are_read_by_name() -> None:
+    assert Limits.read([]) == Limits()
+    assert Limits.read(["silence=0.9", "longest=30", "silence=0.95"]) == Limits(silence=0.95, longest=30)
+    with pytest.raises(CorpusError, match=r"no limit 'silense'; did you mean 'silence'\?"):
+        Limits.read(["silense=0.9"])
+    with pytest.raises(CorpusError, match=r"--limit longest=NUMBER"):
+        Limits.read(["longest=long"])
+    with pytest.raises(CorpusError, match=r"--limit longest=NUMBER"):
+        Limits.read(["longest"])
+
+
+def test_every_limit_has_its_kind() -> None:
+    assert sorted(kind.limit for kind in KINDS) == sorted(vars(Limits()))
+
+
+def with_channels(prepared: Prepared, channels: int) -> Prepared:
+    table = prepared.manifest.table
+    names = pa.array([f"c{row % channels:02d}" for row in range(len(table))])
+    place = table.schema.get_field_index("channel")
+    changed = Manifest(table.set_column(place, "channel", names), prepared.manifest.root)
+    return replace(prepared, manifest=changed)
+
+
+def test_what_is_beyond_the_first_groups_is_summed_up(prepared: Prepared) -> None:
+    (channel,) = statistics_tables(check_quality(with_channels(prepared, 20)), most=5)
+    assert channel.caption == "By channel"
+    assert [row[0] for row in channel.rows[-2:]] == ["c04", "15 others"]
+    assert sum(int(row[1]) for row in channel.rows) == len(prepared.samples)
+    assert sum(float(row[3]) for row in channel.rows) == pytest.approx(
+        prepared.samples.sum() / 5.76e7, abs=0.03
+    )
+    assert channel.rows[-1][2] == "5"  # all but the first
+
+
+def test_of_what_the_corpus_says_nothing_there_is_no_table(prepared: Prepared) -> None:
+    assert statistics_tables(check_quality(prepared)) == []
+
+
+def test_the_spread_tells_quantiles_that_were_met(prepared: Prepared) -> None:
+    rows = {name: values for name, *values in spread_table(check_quality(prepared)).rows}
+    seconds = prepared.samples / 16_000
+    assert rows["least"][0] == f"{seconds.min():.1f}"
+    assert rows["half"][0] == f"{np.sort(seconds)[(len(seconds) - 1) // 2]:.1f}"
+    assert rows["most"][1] == str(np.bincount(prepared.manifest.labels()).max())
+
+
 def same(one: Survey, other: Survey) -> bool:
     return all(np.array_equal(one.measures[name], other.measures[name]) for name in one.measures) and all(
         np.array_equal(getattr(one.prints, name), getattr(other.prints, name))
@@ -153,8 +203,12 @@ def test_the_command_reports_a_corpus_without_published_counts(spoilt: Path, tmp
     assert done.exit_code == 1, done.output  # a broken file: not whole
     assert "the same recording twice" in done.output
     assert (out / "all.html").is_file()
-    assert pq.read_table(out / "all.parquet").num_rows == 26
-    done = RUNNER.invoke(app, [*command, "--csv"])
+    table = pq.read_table(out / "all.parquet")
+    assert table.num_rows == 26
+    assert json.loads(table.schema.metadata[b"voxangle.limits"]) == asdict(Limits())
+    done = RUNNER.invoke(app, [*command, "--csv", "--limit", "silence=0.99"])
+    assert re.search(r"mostly silence +0", done.output)
+    assert "silence=0.99, by default 0.85" in (out / "all.html").read_text(encoding="utf-8")
     assert pyarrow.csv.read_csv(out / "all.csv").num_rows == 26
 
 
@@ -198,6 +252,6 @@ def test_a_checkpoint_of_another_version_costs_the_posterior_alone(voices: Path,
 
 
 def test_questions_about_audio_need_the_audio(voices: Path) -> None:
-    done = RUNNER.invoke(app, ["corpora", "check", "folder", "--root", str(voices), "--csv"])
+    done = RUNNER.invoke(app, ["corpora", "check", "folder", "--root", str(voices), "--limit", "silence=1"])
     assert done.exit_code != 0
     assert "--audio" in str(done.exception)

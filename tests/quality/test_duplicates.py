@@ -12,11 +12,11 @@ from voxangle.quality import Duplicate, find_duplicates, take_print
 from voxangle.quality.duplicates import Prints, correlation
 
 
-def found(waves: list[np.ndarray]) -> list[Duplicate]:
+def found(waves: list[np.ndarray], **asked: float) -> list[Duplicate]:
     def read(row: int, first: int, samples: int) -> np.ndarray:
         return waves[row][first : first + samples]
 
-    return find_duplicates(Prints.of([take_print(wave) for wave in waves]), read)
+    return find_duplicates(Prints.of([take_print(wave) for wave in waves]), read, **asked)
 
 
 def spoken(utterance: int) -> np.ndarray:
@@ -59,6 +59,19 @@ def changed(wave: np.ndarray, how: str) -> np.ndarray:
 def test_a_copy_is_found_through(how: str) -> None:
     duplicates = found([spoken(1), spoken(0), changed(spoken(0), how)])
     assert [(one.first, one.other, one.exact) for one in duplicates] == [(1, 2, False)]
+
+
+def test_of_many_versions_each_is_named_once() -> None:
+    versions = [spoken(0) * np.float32(factor) for factor in (1, 0.9, 0.7, 0.5, 0.4)]
+    assert sorted(one.other for one in found(versions)) == [1, 2, 3, 4]
+
+
+def test_the_correlation_that_is_asked_for_decides() -> None:
+    random = np.random.default_rng(0)
+    waves = [spoken(0), spoken(0) + 0.02 * random.standard_normal(32_000).astype(np.float32)]
+    (pair,) = found(waves, same=0.5)
+    assert 0.5 <= pair.correlation < 0.99
+    assert found(waves, same=0.99) == []
 
 
 def test_other_utterances_of_a_speaker_are_no_copies() -> None:

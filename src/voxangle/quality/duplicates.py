@@ -83,17 +83,6 @@ class Prints:
             np.array([one.vector for one in prints], dtype=np.float16).reshape(-1, PRINT_SIZE),
         )
 
-    @classmethod
-    def joined(cls, parts: Sequence[Prints]) -> Prints:
-        """One after the other."""
-        empty = cls.of([])
-        return cls(
-            *(
-                np.concatenate([getattr(part, name) for part in [empty, *parts]])
-                for name in ("digests", "first", "length", "vectors")
-            )
-        )
-
     def __len__(self) -> int:
         return len(self.length)
 

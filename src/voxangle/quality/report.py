@@ -115,7 +115,7 @@ KINDS = (
     ),
     Kind(
         "narrow_band",
-        "nothing above 4 kHz: upsampled from 8 kHz, or telephone",
+        "nothing above 4 kHz: upsampled 8 kHz, or telephone",
         "above_4khz",
         "above_4khz",
         "above 4 kHz less than {:g} dB of what is below",

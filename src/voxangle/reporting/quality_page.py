@@ -45,7 +45,7 @@ class _Players(Text):
 
     def html(self) -> str:
         figures = (
-            f"<figure><figcaption>{escape(text)}</figcaption>"
+            f'<figure style="margin:.25rem 0"><figcaption>{escape(text)}</figcaption>'
             f"{''.join(_audio(text, clip) for clip in clips)}</figure>"
             for text, clips in self.players
         )
@@ -162,8 +162,8 @@ def spread_table(quality: Quality) -> Table:
         [name, f"{seconds:.1f}", f"{utterances:,.0f}", f"{minutes:.1f}"]
         for name, seconds, utterances, minutes in zip(quantiles, *spread, strict=True)
     ]
-    header = ["have at most", "seconds\nan utterance", "utterances\na speaker", "minutes\na speaker"]
-    return Table("Spread", header, rows)
+    header = ["up to", "seconds\neach", "utterances\na speaker", "minutes\na speaker"]
+    return Table("Spread: this share has at most", header, rows)
 
 
 def _durations(quality: Quality) -> Table:
