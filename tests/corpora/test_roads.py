@@ -85,11 +85,13 @@ class Terminal:
         assert done.exit_code == code, f"{words}\n{done.output}\n{done.exception!r}"
         return done.output + ("" if done.exception is None else str(done.exception))
 
-    def train(self, *settings: str, run: str = "run") -> Path:
-        """A run's folder."""
+    def train(self, *settings: str) -> Path:
+        """A run's folder; what was said is kept in ``said`` beside it."""
+        run = self.folder / "run"
         words = [word for setting in settings for word in ("--set", setting)]
-        self("train", self.recipe, "--out", self.folder / run, *words)
-        return self.folder / run
+        said = self("train", self.recipe, "--out", run, *words)
+        (self.folder / "said").write_text(said)
+        return run
 
     def evaluate(self, run: Path, *words: object, out: str = "results") -> dict[str, dict[str, Any]]:
         """Result JSONs by file name, of this evaluation alone."""
@@ -590,10 +592,13 @@ def test_musan_and_rirs_noises_are_what_a_run_augments_with(voxangle: Terminal, 
         "augment.kinds={reverb: 1, noise: 1, music: 1, babble: 1}",
         "augment.rooms=2",
     )
-    said = "".join((run / "log.jsonl").read_text())
+    said = (tmp_path / "said").read_text()
+    assert f"reverb: 2 of the 2 rooms in {tmp_path / 'RIRS_NOISES'}" in said
+    assert all(
+        f"{kind}: 1 of the 1 files in {tmp_path / 'musan' / kind}" in said for kind in ("noise", "music")
+    )
     drawn = tmp_path / "drawn.txt"
     voxangle("corpora", "trials", "folder", "--root", root, "--out", drawn)
-    print(said)
     faultless(voxangle.evaluate(run, "--trials", drawn, "--root", root)["drawn"], of_all_pairs([3] * 4))
 
 
