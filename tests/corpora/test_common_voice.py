@@ -153,7 +153,7 @@ def test_mistakes_are_named_with_what_to_do(root: Path, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=rf"holds no LANGUAGE/validated\.tsv.*: name {root}/en"):
         common_voice.read(root / "en" / "clips")
     (tmp_path / "validated.tsv").write_text("")
-    with pytest.raises(CorpusError, match=r"validated\.tsv, line 1: has no column 'client_id'"):
+    with pytest.raises(CorpusError, match=r"validated\.tsv: is empty; unpack the archive again"):
         common_voice.read(tmp_path)
     (tmp_path / "validated.tsv").write_text(COLUMNS + "\n")
     with pytest.raises(CorpusError, match="has no clips; unpack the archive again"):

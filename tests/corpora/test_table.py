@@ -91,7 +91,7 @@ def test_a_table_from_a_spreadsheet_is_read(corpus):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"line 1: has no column 'path'"),
+        ("", r"line 1: is empty; write it again, with the columns path, speaker"),
         ("path,speakers\n1.wav,a\n", r"line 1: has no column 'speaker'; did you mean 'speakers'\?"),
         ("path,speaker\n", r"the table has no rows"),
         ("path,speaker\n1.wav,a\n2.wav\n", r"line 3: has 1 values for 2 columns"),

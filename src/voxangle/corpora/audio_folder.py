@@ -31,12 +31,15 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from voxangle.audio import AUDIO_SUFFIXES
+from voxangle.corpora.completeness import Tally
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.durations import durations
 from voxangle.corpora.embedded import extracted, rows_of, table_schema
 from voxangle.corpora.genders import gender_of
+from voxangle.corpora.notes import notes_of
 from voxangle.corpora.rows import read_rows
-from voxangle.corpora.walk import files_below
+from voxangle.corpora.split_names import SPLIT_NAMES
+from voxangle.corpora.walk import files_below, place_of_corpus
 from voxangle.data import Manifest, Utterance
 from voxangle.errors import CorpusError
 
@@ -47,11 +50,7 @@ _SPEAKER = ("speaker", "speaker_id", "spk_id", "spk", "speaker_name", "client_id
 _GENDER = ("gender", "sex")
 _LANGUAGE = ("language", "locale")
 _SESSION = ("session", "chapter_id")
-_SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
-}
+_SUFFIXES = AUDIO_SUFFIXES | {".csv", ".jsonl", ".parquet", ".arrow"}
 
 
 class _Found(NamedTuple):
@@ -73,10 +72,11 @@ def read(root: Path) -> Corpus:
         MissingExtraError: its files need the ``media`` extra.
         StorageError: recordings are to be written to the cache, and it cannot be written.
     """
-    root = Path(root).resolve()
+    root = place_of_corpus(root)
     if not root.is_dir():
         raise CorpusError(f"{root}: no such folder; name the folder of a data set")
-    files = sorted(files_below(root))
+    tally = Tally()
+    files = sorted(files_below(root, _SUFFIXES, tally))
     notes: list[str] = []
     if metadata := [path for path in files if path.name in _METADATA]:
         found = [one for path in metadata for one in _of_metadata(path, root)]
@@ -84,25 +84,33 @@ def read(root: Path) -> Corpus:
         found = _with_own_keys([one for path in tables for one in _of_table(path, root, notes)])
     else:
         found = _of_labels([path for path in files if path.suffix.lower() in AUDIO_SUFFIXES], root)
+        if above := next((root.parent / name for name in _METADATA if (root.parent / name).is_file()), None):
+            notes.append(f"{above} is not read, and may say more: name the folder it is in.")
     if not found:
+        met = "".join(f". There are {fault.brief}" for fault in tally.faults())
         raise CorpusError(
             f"{root}: holds no data set; expected {' or '.join(_METADATA)}, or [SPLIT/]SPEAKER/*.wav, or *.parquet or "
-            "*.arrow with a column of recordings"
+            f"*.arrow with a column of recordings{met}"
         )
     splits = {split: Manifest.of(rows, root) for split, rows in _by_split(found, notes).items()}
-    return Corpus(root.name, splits, notes=" ".join(notes))
+    return Corpus(root.name, splits, notes=notes_of(root.name, {}, {}, tally, notes))
 
 
 def _of_metadata(path: Path, root: Path) -> list[_Found]:
     rows = list(read_rows(path, ("file_name",)))
     speaker = _speaker_column(path, rows[0][1]) if rows else ""
     found = []
+    place_of: dict[str, str] = {}
     for place, row in rows:
         for column in ("file_name", speaker):
             if not row.get(column):
                 raise CorpusError(f"{path}, {place}: the {column} is empty")
         file = Path(os.path.normpath(path.parent / row["file_name"]))
         key = os.path.relpath(file, root)
+        if place_of.setdefault(key, place) != place:
+            raise CorpusError(
+                f"{path}, {place}: '{key}' is there already, on {place_of[key]}; remove one of them"
+            )
         found.append(_Found(_split_of(file, root), _utterance(key, key, row[speaker], row)))
     return _timed(found, root)
 
@@ -111,7 +119,7 @@ def _of_labels(files: Iterable[Path], root: Path) -> list[_Found]:
     found = []
     for file in files:
         label, key = file.parent.name, file.relative_to(root).as_posix()
-        if file.parent == root or label.lower() in _SPLITS:
+        if file.parent == root or label.lower() in SPLIT_NAMES:
             raise CorpusError(
                 f"{file}: lies in no speaker's folder, and no {_METADATA[0]} says who speaks; expected "
                 "[SPLIT/]SPEAKER/*.wav"
@@ -223,7 +231,7 @@ def _split_of(path: Path, root: Path) -> str:
     folders = Path(os.path.relpath(path, root)).parts[:-1]
     beginning = re.split(r"[-_.]", path.name)[0] if _is_table(path) else ""
     names = (name.lower() for name in (*folders, beginning))
-    return next((_SPLITS[name] for name in names if name in _SPLITS), "all")
+    return next((SPLIT_NAMES[name] for name in names if name in SPLIT_NAMES), "all")
 
 
 def _with_own_keys(found: list[_Found]) -> list[_Found]:

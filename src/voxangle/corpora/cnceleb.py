@@ -42,13 +42,13 @@ def is_cnceleb2(speaker: str) -> bool:
     return not is_cnceleb1(speaker)
 
 
-def cnceleb_layout(root: Path) -> Layout:
+def cnceleb_layout(root: Path, tally: Tally) -> Layout:
     """Search ``root``, or the folder above where it is ``data``, ``dev`` or ``eval`` itself.
 
     Raises:
         CorpusError: there is no such folder, or it is one speaker's.
     """
-    return layout_of(root.parent if root.name in {"data", "dev", "eval"} else root)
+    return layout_of(root.parent if root.name in {"data", "dev", "eval"} else root, tally)
 
 
 def key_of(path: str) -> str:

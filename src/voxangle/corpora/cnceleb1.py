@@ -44,6 +44,7 @@ from voxangle.corpora.completeness import (
     ABSENT_SPEAKERS,
     MISSING,
     STRAY,
+    UNLISTED,
     UNUSABLE_LISTS,
     Completeness,
     Published,
@@ -54,6 +55,7 @@ from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.notes import notes_of
 from voxangle.corpora.openslr import Archive, Release
 from voxangle.corpora.tree import Layout, beside, lines_of, recordings
+from voxangle.corpora.walk import place_of_corpus
 from voxangle.data import Manifest, Trials
 from voxangle.data.trial_files import read_models
 from voxangle.errors import CorpusError
@@ -139,7 +141,7 @@ def read(root: Path) -> Corpus:
         TrialError: a list has a line of another form.
     """
     tally = Tally()
-    _, splits, lists = _found(Path(root).resolve(), tally)
+    _, splits, lists = _found(place_of_corpus(root), tally)
     known = _keys(splits)
     trials, remarks = _usable(lists, known, tally)
     return Corpus(
@@ -162,7 +164,7 @@ def check(root: Path, *, headers: bool = False) -> Completeness:
         TrialError: a list has a line of another form.
     """
     tally = Tally()
-    layout, splits, lists = _found(Path(root).resolve(), tally)
+    layout, splits, lists = _found(place_of_corpus(root), tally)
     layout.report_archives(tally)
     known = _keys(splits)
     named = dict.fromkeys(
@@ -184,7 +186,7 @@ def check(root: Path, *, headers: bool = False) -> Completeness:
 
 
 def _found(root: Path, tally: Tally) -> tuple[Layout, dict[str, Manifest], _Lists]:
-    layout = cnceleb_layout(root)
+    layout = cnceleb_layout(root, tally)
     speakers = layout.of(is_cnceleb1)
     lists = _lists(layout)
     splits = {"train": Columns(), "eval": Columns()}
@@ -202,6 +204,8 @@ def _found(root: Path, tally: Tally) -> tuple[Layout, dict[str, Manifest], _List
                 )
             if speaker not in speakers:
                 tally.add(ABSENT_SPEAKERS, speaker)
+        for speaker in sorted(speakers.keys() - evaluated - listed.keys()):
+            tally.add(UNLISTED, speaker)
         train = {speaker: folders for speaker, folders in speakers.items() if speaker in listed}
         add_data(splits["train"], train, layout.root, NAME, tally)
     manifests = {split: columns.manifest(layout.root) for split, columns in splits.items() if columns}
@@ -296,10 +300,13 @@ def _usable(lists: _Lists, known: Container[str], tally: Tally) -> tuple[dict[st
         )
         missing = [key for key in trials.utterances if key not in known]
         if missing:
+            another = (
+                ", so it is the list of another release" if len(missing) == len(trials.utterances) else ""
+            )
             tally.add(UNUSABLE_LISTS, name)
             remarks.append(
                 f"{name} is left out: {len(missing):,} of its {len(trials.utterances):,} utterances are not on disk, "
-                f"the first is {missing[0]}."
+                f"the first is {missing[0]}{another}."
             )
         else:
             usable[name] = trials
@@ -308,7 +315,8 @@ def _usable(lists: _Lists, known: Container[str], tally: Tally) -> tuple[dict[st
 
 def _of_recordings(read: Trials, recordings_of: Mapping[str, str]) -> Trials:
     """The trials, each model being one recording."""
-    return replace(read.renamed(lambda key: recordings_of.get(key) or key_of(key)), name=CONCATENATED)
+    trials = read.renamed(lambda key: recordings_of.get(key) or key_of(key))
+    return replace(trials, name=CONCATENATED, concatenated=True)
 
 
 def _averaged(read: Trials, enrolled: Sequence[str], models: Mapping[str, Sequence[str]]) -> Trials:

@@ -19,6 +19,7 @@ from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.notes import notes_of
 from voxangle.corpora.openslr import Archive, Release
 from voxangle.corpora.tree import Layout, beside, lines_of
+from voxangle.corpora.walk import place_of_corpus
 from voxangle.data import Manifest
 
 __all__ = ["HOW_TO_GET", "NAME", "PUBLISHED", "RELEASE", "check", "get", "read"]
@@ -75,7 +76,7 @@ def read(root: Path) -> Corpus:
         CorpusError: no speaker of CN-Celeb2 is there.
     """
     tally = Tally()
-    _, train = _found(Path(root).resolve(), tally)
+    _, train = _found(place_of_corpus(root), tally)
     notes = notes_of(NAME, {"train": train}, PUBLISHED, tally)
     return Corpus(NAME, {"train": train}, notes=notes)
 
@@ -91,13 +92,13 @@ def check(root: Path, *, headers: bool = False) -> Completeness:
         CorpusError: no speaker of CN-Celeb2 is there.
     """
     tally = Tally()
-    layout, train = _found(Path(root).resolve(), tally)
+    layout, train = _found(place_of_corpus(root), tally)
     layout.report_archives(tally)
     return inspect(NAME, layout.root, {"train": train}, PUBLISHED, tally, headers=headers)
 
 
 def _found(root: Path, tally: Tally) -> tuple[Layout, Manifest]:
-    layout = cnceleb_layout(root)
+    layout = cnceleb_layout(root, tally)
     speakers = layout.of(is_cnceleb2)
     columns = Columns()
     add_data(columns, speakers, layout.root, NAME, tally)

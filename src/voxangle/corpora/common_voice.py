@@ -23,6 +23,7 @@ import pyarrow.csv as pa_csv
 
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.genders import gender_of
+from voxangle.corpora.walk import place_of_corpus
 from voxangle.data import Manifest
 from voxangle.data.manifest import SCHEMA
 from voxangle.errors import CorpusError, nearest
@@ -59,7 +60,7 @@ def read(root: Path) -> Corpus:
     Raises:
         CorpusError: no language is there; a language is there in two releases; or a table is not as it should be.
     """
-    root = Path(root).resolve()
+    root = place_of_corpus(root)
     folders = _languages(root)
     notes = [_NOTES]
     table = pa.concat_tables([_clips(folder, root, notes) for folder in folders])
@@ -68,7 +69,10 @@ def read(root: Path) -> Corpus:
     counts = pc.value_counts(table["utterance"])
     if len(counts) < table.num_rows:
         twice = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"]
-        raise CorpusError(f"{root}: the clip '{twice}' is there more than once; name one release's folder")
+        raise CorpusError(
+            f"{root}: the clip '{twice}' is there more than once; name one release's folder, and if it is one, unpack "
+            f"{_TABLE} again"
+        )
     return Corpus(NAME, {"all": Manifest(table, root)}, notes=" ".join(notes))
 
 
@@ -178,6 +182,8 @@ def _rows(
     try:
         with path.open(encoding="utf-8-sig") as file:
             columns = file.readline().rstrip("\r\n").split("\t")
+        if columns == [""]:
+            raise CorpusError(f"{path}: is empty; unpack the archive again")
         for name in required:
             if name not in columns:
                 raise CorpusError(f"{path}, line 1: has no column '{name}'{nearest(name, columns)}")

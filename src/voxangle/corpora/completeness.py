@@ -17,13 +17,17 @@ __all__ = [
     "ABSENT_SPEAKERS",
     "ARCHIVES",
     "BOTH_FORMS",
+    "BROKEN_LINKS",
     "EMPTY",
+    "LOCKED",
     "MISSING",
     "NOT_UTF8",
     "NO_RECORDINGS",
+    "SECOND_WAY",
     "STRAY",
     "TINY",
     "TWICE",
+    "UNLISTED",
     "UNREADABLE",
     "UNUSABLE_LISTS",
     "Completeness",
@@ -63,16 +67,25 @@ ARCHIVES = FaultKind(
 BOTH_FORMS = FaultKind(
     "utterance(s) in two formats", "none needed: wav is read before flac, flac before m4a", harmless=True
 )
+BROKEN_LINKS = FaultKind("link(s) that lead nowhere", "mount or put back what they lead to, or remove them")
 EMPTY = FaultKind("empty file(s) (0 bytes)", "unpack, convert or fetch them again")
+LOCKED = FaultKind("folder(s) that may not be looked into", "give yourself the right to (chmod u+rx)")
 MISSING = FaultKind("utterance(s) of the corpus's own lists not on disk", "unpack the corpus again")
 NOT_UTF8 = FaultKind("file(s) whose name is not UTF-8", "rename them; they are left out")
 NO_RECORDINGS = FaultKind("speaker(s) without a recording", "unpack the corpus again")
+SECOND_WAY = FaultKind(
+    "link(s) to folders that are read where they lie", "none needed: each is read once", harmless=True
+)
 STRAY = FaultKind(
     "recording(s) or folder(s) at the wrong depth or with another name than the layout has",
     "move or rename them",
 )
 TINY = FaultKind(f"file(s) under {_TINY_BYTES} bytes, too small for speech", "unpack or fetch them again")
 TWICE = FaultKind("utterance(s) found in two places", "remove one copy; the first by path is read")
+UNLISTED = FaultKind(
+    "speaker(s) on disk whom the corpus's own list has not",
+    "the list was cut off or is another's: fetch it again",
+)
 UNREADABLE = FaultKind("file(s) that cannot be read as audio", "unpack, convert or fetch them again")
 UNUSABLE_LISTS = FaultKind("trial list(s) that name what is not on disk", "see the missing utterances")
 
@@ -93,8 +106,8 @@ class Fault:
 
     @property
     def brief(self) -> str:
-        """The count and the first example, for where there is no room."""
-        return f"{self.count:,} {self.kind.what}, first {self.examples[0]}"
+        """The count, the first example and the cure, for where there is no room."""
+        return f"{self.count:,} {self.kind.what}, first {self.examples[0]}: {self.kind.cure}"
 
     def __str__(self) -> str:
         more = ", ..." if self.count > len(self.examples) else ""
@@ -237,10 +250,10 @@ def inspect(
             found.append(Part(name, 0, 0, None, published[name]))
             continue
         manifest = parts[name]
-        folder = os.path.join(manifest.root, "")  # noqa: PTH118 - a million times
-        files = dict.fromkeys(manifest.table["path"].to_pylist())
-        sound = [file for file in files if _weighed(folder + file, tally)]
-        hours = _hours(folder, sound, tally) if headers else None
+        paths = dict.fromkeys(manifest.table["path"].to_pylist())
+        files = (os.path.join(manifest.root, path) for path in paths)  # noqa: PTH118 - a million times
+        sound = [file for file in files if _weighed(file, tally)]
+        hours = _hours(sound, tally) if headers else None
         found.append(Part.of(name, manifest, published.get(name), hours))
     return Completeness(corpus, root, tuple(found), tally.faults())
 
@@ -257,10 +270,10 @@ def _weighed(path: str, tally: Tally) -> bool:
     return size >= _TINY_BYTES
 
 
-def _hours(folder: str, files: Iterable[str], tally: Tally) -> float:
+def _hours(files: Iterable[str], tally: Tally) -> float:
     def seconds(file: str) -> float | AudioError:
         try:
-            return probe(folder + file).seconds
+            return probe(file).seconds
         except AudioError as error:
             return error
 

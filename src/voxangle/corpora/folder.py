@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from voxangle.audio import AUDIO_SUFFIXES
+from voxangle.corpora.completeness import Tally
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.durations import durations
-from voxangle.corpora.walk import files_below
+from voxangle.corpora.notes import notes_of
+from voxangle.corpora.split_names import SPLIT_NAMES
+from voxangle.corpora.walk import files_below, place_of_corpus
 from voxangle.data import Manifest, Utterance
 from voxangle.errors import CorpusError
 
@@ -20,21 +23,23 @@ def read(root: Path) -> Corpus:
     The first folder below the root is the speaker, what stands between it and the file the session; the key
     of an utterance is its path relative to the root. Files that are not audio by their suffix and hidden
     ones are ignored. Durations are taken from the headers; a file whose header cannot be read keeps 0
-    seconds, and preparing says what is wrong with it.
+    seconds, and preparing says what is wrong with it. What is left out is counted in the notes.
 
     Raises:
-        CorpusError: the folder is missing or holds no recordings, or a recording lies outside the speakers'
-            folders.
+        CorpusError: the folder is missing or holds no recordings, a recording lies outside the speakers' folders, or
+            these are called like splits.
         MissingExtraError: its files need the ``media`` extra.
     """
-    root = Path(root).resolve()
+    root = place_of_corpus(root)
     if not root.is_dir():
         raise CorpusError(f"{root}: no such folder; it should hold recordings as speaker/utterance.wav")
-    paths = sorted(path.relative_to(root) for path in files_below(root, AUDIO_SUFFIXES))
+    tally = Tally()
+    paths = sorted(path.relative_to(root) for path in files_below(root, AUDIO_SUFFIXES, tally))
     if not paths:
+        met = "".join(f". There are {fault.brief}" for fault in tally.faults())
         raise CorpusError(
             f"{root}: holds no recordings; expected speaker/utterance.ext with one of the suffixes "
-            f"{', '.join(sorted(AUDIO_SUFFIXES))}"
+            f"{', '.join(sorted(AUDIO_SUFFIXES))}{met}"
         )
     stray = next((path for path in paths if len(path.parts) == 1), None)
     if stray is not None:
@@ -42,6 +47,18 @@ def read(root: Path) -> Corpus:
             f"{root / stray}: lies in no speaker's folder; expected speaker/utterance.ext, so move it into "
             "one, or name the folder above as the corpus"
         )
+    speakers = sorted({path.parts[0] for path in paths})
+    below = {path.parts[1] for path in paths if len(path.parts) > 2}
+    if below and all(speaker.lower() in SPLIT_NAMES for speaker in speakers):
+        raise CorpusError(
+            f"{root}: its folders are called {', '.join(speakers)}, so they are no speakers; name one of them as the "
+            "corpus, or read all as the corpus 'audio-folder', which takes them for splits"
+        )
+    remark = (
+        f"All {len(paths):,} recordings are one speaker's, '{speakers[0]}', as no folder is beside that; if the "
+        f"{len(below):,} folders in it are the speakers, name {root / speakers[0]} as the corpus."
+    )
+    remarks = [remark] if len(speakers) == 1 and len(below) > 1 else []
     seconds = durations(root / path for path in paths)
     utterances = [
         Utterance(
@@ -53,4 +70,6 @@ def read(root: Path) -> Corpus:
         )
         for path, duration in zip(paths, seconds, strict=True)
     ]
-    return Corpus(name=root.name, splits={"all": Manifest.of(utterances, root)})
+    return Corpus(
+        root.name, {"all": Manifest.of(utterances, root)}, notes=notes_of(root.name, {}, {}, tally, remarks)
+    )

@@ -32,6 +32,7 @@ from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.disjoint import check_disjoint
 from voxangle.corpora.genders import gender_of
 from voxangle.corpora.listed_paths import absolute
+from voxangle.corpora.walk import place_of_corpus
 from voxangle.data import Manifest, Trials
 from voxangle.errors import CorpusError
 
@@ -84,7 +85,7 @@ def read(root: Path) -> Corpus:
             are named); a recording is a command or lies in an archive; or a speaker stands in two splits.
         TrialError: a trial list cannot be read, or names an utterance that no split has.
     """
-    root = Path(root).resolve()
+    root = place_of_corpus(root)
     notes: list[str] = []
     folders = _folders(root)
     splits = {split: _manifest(folder, notes) for split, folder in folders.items()}

@@ -32,6 +32,7 @@ from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.disjoint import check_disjoint
 from voxangle.corpora.genders import gender_of
 from voxangle.corpora.listed_paths import absolute
+from voxangle.corpora.walk import place_of_corpus
 from voxangle.data import Manifest, Utterance
 from voxangle.errors import CorpusError
 
@@ -63,7 +64,7 @@ def read(root: Path) -> Corpus:
         CorpusError: no manifests are there, recordings have no supervisions beside them, a line is not as it should be
             (file and line are named), or a speaker stands in two splits.
     """
-    root = Path(root).resolve()
+    root = place_of_corpus(root)
     counts: Counter[str] = Counter()
     manifests = _manifests(root)
     splits = {
@@ -108,9 +109,13 @@ def _manifests(root: Path) -> dict[str, tuple[Path, ...]]:
         raise CorpusError(
             f"{only}: stands alone; recordings and supervisions are needed, under names that differ in that word only"
         )
+    near = next(
+        (path.parent for path in (*root.glob("*/*"), *root.parent.glob("*")) if _NAME.fullmatch(path.name)),
+        None,
+    )
     raise CorpusError(
         f"{root}: holds no recordings.jsonl.gz with supervisions.jsonl.gz, and no cuts.jsonl.gz (nor any *.jsonl of "
-        "these names); other forms are converted by `lhotse copy`"
+        f"these names); {f'name {near}' if near else 'other forms are converted by `lhotse copy`'}"
     )
 
 
@@ -149,7 +154,13 @@ def _utterances(files: tuple[Path, ...], counts: Counter[str]) -> Iterator[Utter
 def _of_recordings(
     recordings: Path, supervisions: Path
 ) -> Iterator[tuple[str, dict[str, Any] | None, dict[str, Any] | None, dict[str, Any]]]:
-    by_id = {content.get("id"): _brief(content) for _, content in _lines(recordings)}
+    by_id: dict[Any, dict[str, Any] | str] = {}
+    for place, content in _lines(recordings):
+        brief = _brief(content)
+        if by_id.setdefault(content.get("id"), brief) != brief:
+            raise CorpusError(
+                f"{place}: the recording '{content['id']}' is there already, and is another; ids must be unique"
+            )
     for place, supervision in _lines(supervisions):
         on = supervision.get("recording_id")
         recording = by_id.get(on)

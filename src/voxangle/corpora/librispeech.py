@@ -17,21 +17,30 @@ often share the microphone.
 from __future__ import annotations
 
 import itertools
-import os
 from collections import defaultdict
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
 
 from voxangle.audio import AUDIO_SUFFIXES
 from voxangle.corpora.columns import Columns
-from voxangle.corpora.completeness import Completeness, Published, Tally, inspect
+from voxangle.corpora.completeness import (
+    BROKEN_LINKS,
+    NOT_UTF8,
+    STRAY,
+    UNLISTED,
+    Completeness,
+    Published,
+    Tally,
+    inspect,
+)
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.draw import draw
 from voxangle.corpora.genders import gender_of
 from voxangle.corpora.notes import notes_of
 from voxangle.corpora.openslr import Archive, Release
+from voxangle.corpora.walk import entries, is_folder, is_text, place_of_corpus
 from voxangle.data import Manifest, Trials, Utterance
 from voxangle.errors import CorpusError
 
@@ -97,8 +106,8 @@ def read(root: Path) -> Corpus:
     Raises:
         CorpusError: no subset is there, or one is empty.
     """
-    root = Path(root).resolve()
-    found = _found(root)
+    root, tally = place_of_corpus(root), Tally()
+    found = _found(root, tally)
     splits = {
         split: Manifest(pa.concat_tables(manifest.table for manifest in there), root)
         for split, subsets in SUBSETS.items()
@@ -107,7 +116,7 @@ def read(root: Path) -> Corpus:
     trials = {}
     if "eval" in splits:
         trials = trial_lists(splits["eval"], seed=NAME, utterances=_UTTERANCES_A_SPEAKER)
-    return Corpus(NAME, splits, trials, notes_of(NAME, found, PUBLISHED, Tally(), [_LIMITS]))
+    return Corpus(NAME, splits, trials, notes_of(NAME, found, PUBLISHED, tally, [_LIMITS]))
 
 
 def check(root: Path, *, headers: bool = False) -> Completeness:
@@ -120,18 +129,19 @@ def check(root: Path, *, headers: bool = False) -> Completeness:
     Raises:
         CorpusError: no subset is there, or one is empty.
     """
-    root = Path(root).resolve()
-    found = _found(root)
+    root, tally = place_of_corpus(root), Tally()
+    found = _found(root, tally)
     published = {subset: PUBLISHED[subset] for subset in found}
-    return inspect(NAME, root, found, published, Tally(), headers=headers)
+    return inspect(NAME, root, found, published, tally, headers=headers)
 
 
-def subset_manifest(folder: Path, root: Path) -> Manifest:
+def subset_manifest(folder: Path, root: Path, tally: Tally) -> Manifest:
     """The utterances of one subset's folder, ``SPEAKER/CHAPTER/UTTERANCE.flac``, of unknown duration.
 
     Args:
         folder: the subset's.
         root: what paths are to be relative to.
+        tally: is told what is left out, and why.
 
     Raises:
         CorpusError: there are none, or two have one name.
@@ -139,13 +149,18 @@ def subset_manifest(folder: Path, root: Path) -> Manifest:
     genders = _genders(folder.parent / "SPEAKERS.TXT")
     columns = Columns()
     place_of: dict[str, str] = {}
-    for speaker in _names(folder):
-        for chapter in _names(folder / speaker):
+    speakers, stray = _listed(folder, tally)
+    for speaker in speakers:
+        chapters, misplaced = _listed(folder / speaker, tally)
+        stray += misplaced
+        if genders and speaker not in genders:
+            tally.add(UNLISTED, speaker)
+        for chapter in chapters:
             place = (folder / speaker / chapter).relative_to(root).as_posix()
+            deeper, names = _listed(folder / speaker / chapter, tally)
+            stray += [str(folder / speaker / chapter / name) for name in deeper]
             # By name without suffix: of a recording in two formats the first is taken.
-            files = {
-                Path(name).stem: name for name in reversed(_names(folder / speaker / chapter, AUDIO_SUFFIXES))
-            }
+            files = {Path(name).stem: Path(name).name for name in reversed(names)}
             keys = sorted(files)
             for key in keys:
                 if place_of.setdefault(key, place) != place:
@@ -162,6 +177,8 @@ def subset_manifest(folder: Path, root: Path) -> Manifest:
                 gender=genders.get(speaker, ""),
                 channel="librivox",
             )
+    for path in stray:
+        tally.add(STRAY, path)
     if not len(columns):
         raise CorpusError(
             f"{folder}: no SPEAKER/CHAPTER/UTTERANCE.flac; the archive is not unpacked, or not to the end: "
@@ -189,9 +206,9 @@ def trial_lists(manifest: Manifest, *, seed: str, utterances: int) -> dict[str, 
     }
 
 
-def _found(root: Path) -> dict[str, Manifest]:
+def _found(root: Path, tally: Tally) -> dict[str, Manifest]:
     """The subsets that are there."""
-    return {subset: subset_manifest(folder, root) for subset, folder in _subset_folders(root).items()}
+    return {subset: subset_manifest(folder, root, tally) for subset, folder in _subset_folders(root).items()}
 
 
 def _subset_folders(root: Path) -> dict[str, Path]:
@@ -205,22 +222,29 @@ def _subset_folders(root: Path) -> dict[str, Path]:
         if folder := next((place for place in places if place.is_dir()), None):
             folders[subset] = folder
     if not folders:
+        near = [place.parent for subset in PUBLISHED for place in root.glob(f"*/{subset}")]
         raise CorpusError(
-            f"{root}: holds no subset of LibriSpeech ({', '.join(PUBLISHED)}); name the folder LibriSpeech, or "
-            f"fetch it with `voxangle corpora get {NAME}`"
+            f"{root}: holds no subset of LibriSpeech ({', '.join(PUBLISHED)}); name "
+            f"{near[0] if near else 'the folder LibriSpeech'}, or fetch it with `voxangle corpora get {NAME}`"
         )
     return folders
 
 
-def _names(folder: Path, suffixes: Container[str] | None = None) -> list[str]:
-    """What a folder holds, sorted, without hidden entries: folders, or files with one of the suffixes."""
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if not entry.name.startswith(".")
-            and (entry.is_dir() if suffixes is None else Path(entry.name).suffix.lower() in suffixes)
-        )
+def _listed(folder: Path, tally: Tally) -> tuple[list[str], list[str]]:
+    """The names of the folders in a folder, and the paths of the recordings in it, sorted."""
+    folders, files = [], []
+    for entry in entries(folder, tally):
+        is_audio = Path(entry.name).suffix.lower() in AUDIO_SUFFIXES
+        if is_folder(entry) or is_audio:
+            if not is_text(entry.path):
+                tally.add(NOT_UTF8, entry.path)
+            elif is_audio:
+                files.append(entry.path)
+            else:
+                folders.append(entry.name)
+        elif not Path(entry.path).exists():
+            tally.add(BROKEN_LINKS, entry.path)
+    return folders, files
 
 
 def _genders(path: Path) -> dict[str, str]:

@@ -15,10 +15,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from voxangle.corpora.completeness import Tally
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.durations import durations
 from voxangle.corpora.librispeech import subset_manifest, trial_lists
+from voxangle.corpora.notes import notes_of
 from voxangle.corpora.openslr import Archive, Release
+from voxangle.corpora.walk import place_of_corpus
 from voxangle.data import Manifest
 from voxangle.errors import CorpusError
 
@@ -40,9 +43,9 @@ RELEASE = Release(
 get = RELEASE.get
 
 _UTTERANCES_A_SPEAKER = 40
-_NOTES = (
-    "mini-librispeech: clean read speech of few speakers; a speaker's chapters often share the microphone, so "
-    "error rates are optimistic."
+_LIMITS = (
+    "Clean read speech of few speakers; a speaker's chapters often share the microphone, so error rates are "
+    "optimistic."
 )
 
 
@@ -52,12 +55,13 @@ def read(root: Path) -> Corpus:
     Raises:
         CorpusError: a subset is missing or empty.
     """
-    root = Path(root)
+    root, tally = place_of_corpus(root), Tally()
     splits = {
-        split: _timed(subset_manifest(_folder(root, subset), root)) for split, subset in SUBSETS.items()
+        split: _timed(subset_manifest(_folder(root, subset), root, tally))
+        for split, subset in SUBSETS.items()
     }
     trials = trial_lists(splits["eval"], seed=NAME, utterances=_UTTERANCES_A_SPEAKER)
-    return Corpus(NAME, splits, trials, _NOTES)
+    return Corpus(NAME, splits, trials, notes_of(NAME, {}, {}, tally, [_LIMITS]))
 
 
 def _timed(manifest: Manifest) -> Manifest:
@@ -70,4 +74,7 @@ def _folder(root: Path, subset: str) -> Path:
     for folder in (root / subset / "LibriSpeech" / subset, root / "LibriSpeech" / subset, root / subset):
         if folder.is_dir():
             return folder
-    raise CorpusError(f"{root}: {subset} is not there; fetch it with `voxangle corpora get {NAME}`")
+    raise CorpusError(
+        f"{root}: {subset} is not there; name the folder that holds {' and '.join(SUBSETS.values())}, or fetch them "
+        f"with `voxangle corpora get {NAME}`"
+    )

@@ -18,7 +18,7 @@ from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.notes import notes_of
 from voxangle.corpora.openslr import Archive, Release
 from voxangle.corpora.sounds import sounds
-from voxangle.corpora.walk import files_below
+from voxangle.corpora.walk import files_below, place_of_corpus
 from voxangle.data import Manifest
 from voxangle.errors import CorpusError
 
@@ -58,9 +58,10 @@ def read(root: Path) -> Corpus:
     Raises:
         CorpusError: none of the three is there, or they are empty.
     """
-    top, kinds = _found(Path(root).resolve())
+    tally = Tally()
+    top, kinds = _found(place_of_corpus(root), tally)
     remark = f"Sounds for augmentation, without speakers; set augment.musan to {top} in a recipe."
-    return Corpus(NAME, kinds, notes=notes_of(NAME, kinds, PUBLISHED, Tally(), [remark]))
+    return Corpus(NAME, kinds, notes=notes_of(NAME, kinds, PUBLISHED, tally, [remark]))
 
 
 def check(root: Path, *, headers: bool = False) -> Completeness:
@@ -73,17 +74,15 @@ def check(root: Path, *, headers: bool = False) -> Completeness:
     Raises:
         CorpusError: as ``read``.
     """
-    top, kinds = _found(Path(root).resolve())
-    return inspect(NAME, top, kinds, PUBLISHED, Tally(), headers=headers)
+    tally = Tally()
+    top, kinds = _found(place_of_corpus(root), tally)
+    return inspect(NAME, top, kinds, PUBLISHED, tally, headers=headers)
 
 
-def _found(root: Path) -> tuple[Path, dict[str, Manifest]]:
+def _found(root: Path, tally: Tally) -> tuple[Path, dict[str, Manifest]]:
     """The folder of the collection, and what is there of each kind."""
     top = _top(root)
-    kinds = {
-        kind: [file for file in files_below(top / kind) if file.suffix.lower() in AUDIO_SUFFIXES]
-        for kind in PUBLISHED
-    }
+    kinds = {kind: list(files_below(top / kind, AUDIO_SUFFIXES, tally)) for kind in PUBLISHED}
     if not any(kinds.values()):
         raise CorpusError(
             f"{top}: holds no recordings; expected noise/SOURCE/*.wav: unpack the archive again"

@@ -22,7 +22,7 @@ from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.notes import notes_of
 from voxangle.corpora.openslr import Archive, Release
 from voxangle.corpora.sounds import sounds
-from voxangle.corpora.walk import files_below
+from voxangle.corpora.walk import files_below, place_of_corpus
 from voxangle.data import Manifest
 from voxangle.errors import CorpusError
 
@@ -66,9 +66,10 @@ def read(root: Path) -> Corpus:
     Raises:
         CorpusError: it is not there, or is empty.
     """
-    top, kinds = _found(Path(root).resolve())
+    tally = Tally()
+    top, kinds = _found(place_of_corpus(root), tally)
     remark = f"Sounds for augmentation, without speakers; set augment.rirs to {top} in a recipe."
-    return Corpus(NAME, kinds, notes=notes_of(NAME, kinds, PUBLISHED, Tally(), [remark]))
+    return Corpus(NAME, kinds, notes=notes_of(NAME, kinds, PUBLISHED, tally, [remark]))
 
 
 def check(root: Path, *, headers: bool = False) -> Completeness:
@@ -81,16 +82,15 @@ def check(root: Path, *, headers: bool = False) -> Completeness:
     Raises:
         CorpusError: as ``read``.
     """
-    top, kinds = _found(Path(root).resolve())
-    return inspect(NAME, top, kinds, PUBLISHED, Tally(), headers=headers)
+    tally = Tally()
+    top, kinds = _found(place_of_corpus(root), tally)
+    return inspect(NAME, top, kinds, PUBLISHED, tally, headers=headers)
 
 
-def _found(root: Path) -> tuple[Path, dict[str, Manifest]]:
+def _found(root: Path, tally: Tally) -> tuple[Path, dict[str, Manifest]]:
     """The folder of the collection, and what is there of each kind."""
     top = _top(root)
-    simulated, measured, pointsource = (
-        [file for file in files_below(top / part) if file.suffix == ".wav"] for part in _PARTS
-    )
+    simulated, measured, pointsource = (list(files_below(top / part, {".wav"}, tally)) for part in _PARTS)
     kinds = {
         "simulated-rirs": simulated,
         "real-rirs": [file for file in measured if "noise" not in file.stem],

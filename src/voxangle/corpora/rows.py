@@ -33,7 +33,10 @@ def read_rows(path: Path, required: Sequence[str] = ()) -> Iterator[tuple[str, R
     try:
         yield from form(path, required)
     except (OSError, UnicodeDecodeError, pa.ArrowInvalid) as error:
-        raise CorpusError(f"{path}: cannot be read as a table ({error})") from error
+        cure = "write it again"
+        if isinstance(error, UnicodeDecodeError):
+            cure = "convert it to UTF-8, for instance with iconv -f latin1 -t utf-8"
+        raise CorpusError(f"{path}: cannot be read as a table ({error}); {cure}") from error
 
 
 def seconds_of(path: Path, place: str, row: Row, column: str) -> float:
@@ -63,7 +66,8 @@ def _separated(path: Path, required: Sequence[str]) -> Iterator[tuple[str, Row]]
                     continue
                 if len(values) != len(columns):
                     raise CorpusError(
-                        f"{path}, line {reader.line_num}: has {len(values)} values for {len(columns)} columns"
+                        f"{path}, line {reader.line_num}: has {len(values)} values for {len(columns)} columns; was "
+                        "the file written to the end, and are values with commas quoted?"
                     )
                 yield f"line {reader.line_num}", dict(zip(columns, values, strict=True))
         except csv.Error as error:
@@ -98,6 +102,8 @@ def _parquet(path: Path, required: Sequence[str]) -> Iterator[tuple[str, Row]]:
 
 
 def _require(place: str, required: Sequence[str], columns: Sequence[str] | Row) -> None:
+    if required and not columns:
+        raise CorpusError(f"{place}: is empty; write it again, with the columns {', '.join(required)}")
     for name in required:
         if name not in columns:
             raise CorpusError(f"{place}: has no column '{name}'{nearest(name, columns)}")

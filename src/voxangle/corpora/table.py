@@ -6,6 +6,7 @@ from pathlib import Path
 
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.rows import Row, read_rows, seconds_of
+from voxangle.corpora.walk import place_of_corpus
 from voxangle.data import Manifest, Trials, Utterance
 from voxangle.errors import CorpusError
 
@@ -33,7 +34,7 @@ def read(root: Path) -> Corpus:
             a speaker stands in more than one split.
         TrialError: a trial list cannot be read, or names an utterance that the table does not have.
     """
-    path = _table_of(Path(root).resolve())
+    path = _table_of(place_of_corpus(root))
     splits: dict[str, list[Utterance]] = {}
     split_of: dict[str, tuple[str, str]] = {}
     place_of: dict[str, str] = {}
@@ -76,8 +77,13 @@ def _table_of(root: Path) -> Path:
     tables = sorted(path for path in root.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file())
     if len(tables) != 1:
         found = ", ".join(table.name for table in tables) or "none"
+        near = [
+            place for name in _STANDARD_NAMES for place in (*root.glob(f"*/{name}"), *root.parent.glob(name))
+        ]
+        cure = f"name the table itself, such as {min(near or tables)}" if near or tables else "write one"
         raise CorpusError(
-            f"{root}: holds no {_STANDARD_NAMES[0]} and not just one other CSV or Parquet file (found: {found})"
+            f"{root}: holds no {_STANDARD_NAMES[0]} and not just one other CSV or Parquet file (found: {found}); "
+            f"{cure}"
         )
     return tables[0]
 

@@ -9,7 +9,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from voxangle.corpora.completeness import ARCHIVES, BOTH_FORMS, NO_RECORDINGS, NOT_UTF8, STRAY, TWICE, Tally
+from voxangle.corpora.completeness import (
+    ARCHIVES,
+    BOTH_FORMS,
+    BROKEN_LINKS,
+    NO_RECORDINGS,
+    NOT_UTF8,
+    STRAY,
+    TWICE,
+    Tally,
+)
+from voxangle.corpora.walk import entries, is_folder, is_text
 from voxangle.errors import CorpusError
 
 __all__ = ["Layout", "beside", "layout_of", "lines_of", "recordings", "speaker_number"]
@@ -55,7 +65,10 @@ class Layout:
             some = ", ".join(path.name for path in self.archives[:3])
             return f"archives that are not unpacked ({some})"
         names = sorted(os.fsencode(path.name).decode("utf-8", "replace") for path in self.root.iterdir())
-        return f"{', '.join(names[:5])}{' ...' if len(names) > 5 else ''}" if names else "nothing"
+        found = f"{', '.join(names[:5])}{' ...' if len(names) > 5 else ''}" if names else "nothing"
+        above = self.root.parent
+        inside = f" (within a speaker's folder: name the one above it, {above.parent})"
+        return found + (inside if _SPEAKER.fullmatch(above.name) else "")
 
 
 def speaker_number(speaker: str) -> int:
@@ -63,18 +76,24 @@ def speaker_number(speaker: str) -> int:
     return int(speaker[2:])
 
 
-def layout_of(root: Path) -> Layout:
+def layout_of(root: Path, tally: Tally) -> Layout:
     """Find the folders called ``idNNNNN`` at most five levels below ``root``.
 
     Links to folders are followed, each folder once.
+
+    Args:
+        root: where to search.
+        tally: is told of links that lead nowhere, folders that may not be listed, and recordings beside speakers.
 
     Raises:
         CorpusError: there is no such folder, or it is one speaker's.
     """
     if not root.is_dir():
-        raise CorpusError(f"{root}: no such folder")
+        raise CorpusError(f"{root}: no such folder; name the one that the corpus was unpacked to")
     if _SPEAKER.fullmatch(root.name):
-        raise CorpusError(f"{root}: is the folder of one speaker; name the folder above as the corpus")
+        raise CorpusError(
+            f"{root}: is the folder of one speaker; name the folder above as the corpus, {root.parent}"
+        )
     speakers: dict[str, list[Path]] = defaultdict(list)
     archives: list[Path] = []
     seen: list[Path] = []
@@ -88,12 +107,21 @@ def layout_of(root: Path) -> Layout:
                 continue
             met.add((status.st_dev, status.st_ino))
             seen.append(folder)
-            for entry in _entries(folder):
-                if entry.is_dir():
-                    found = speakers[entry.name] if _SPEAKER.fullmatch(entry.name) else below
-                    found.append(Path(entry.path))
+            files, holds_speakers = [], False
+            for entry in entries(folder, tally):
+                if is_folder(entry):
+                    is_speaker = _SPEAKER.fullmatch(entry.name) is not None
+                    (speakers[entry.name] if is_speaker else below).append(Path(entry.path))
+                    holds_speakers |= is_speaker
                 elif _ARCHIVE.search(entry.name):
                     archives.append(Path(entry.path))
+                elif not entry.is_symlink() or Path(entry.path).exists():
+                    files.append(entry)
+                else:
+                    tally.add(BROKEN_LINKS, entry.path)
+            for entry in files if holds_speakers else ():
+                if _is_audio(entry):
+                    tally.add(STRAY, entry.path)
         level = below
     return Layout(root, dict(sorted(speakers.items())), tuple(archives), tuple(seen))
 
@@ -125,7 +153,7 @@ def recordings(
             if rank is None:
                 continue
             any_there = True
-            if not _is_text(path):
+            if not is_text(path):
                 tally.add(NOT_UTF8, path)
                 continue
             other = found.setdefault((session, stem), (rank, path))
@@ -149,38 +177,36 @@ def lines_of(path: Path) -> list[str]:
     """The lines of a small list, stripped, empty ones left out.
 
     Raises:
-        CorpusError: it cannot be read as text.
+        CorpusError: it cannot be read as text, or is empty.
     """
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise CorpusError(f"{path}: cannot be read as a list ({error})") from error
+        raise CorpusError(f"{path}: cannot be read as a list ({error}); unpack or fetch it again") from error
+    if not lines:
+        raise CorpusError(f"{path}: the list is empty; unpack or fetch it again")
+    return lines
 
 
 def _files(folder: Path, tally: Tally, *, sessions: bool) -> Iterator[tuple[str, str, str]]:
     """(session, file name, path) of all files at the right depth."""
-    if not sessions:
-        for entry in _entries(folder):
-            if entry.is_dir():
-                tally.add(STRAY, entry.path)
+    for entry in entries(folder, tally):
+        if is_folder(entry):
+            if sessions:
+                for _, name, path in _files(Path(entry.path), tally, sessions=False):
+                    yield entry.name, name, path
             else:
-                yield "", entry.name, entry.path
-        return
-    for entry in _entries(folder):
-        if entry.is_dir():
-            for _, name, path in _files(Path(entry.path), tally, sessions=False):
-                yield entry.name, name, path
-        elif Path(entry.name).suffix.lower() in _SUFFIXES:
+                tally.add(STRAY, entry.path)
+        elif entry.is_symlink() and not _is_audio(entry) and not Path(entry.path).exists():
+            tally.add(BROKEN_LINKS, entry.path)
+        elif not sessions:
+            yield "", entry.name, entry.path
+        elif _is_audio(entry):
             tally.add(STRAY, entry.path)
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What a folder holds, sorted by name, without hidden entries; a stat is spent on links only."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
-    except OSError as error:
-        raise CorpusError(f"{folder}: cannot be listed ({error.strerror})") from error
+def _is_audio(entry: os.DirEntry[str]) -> bool:
+    return Path(entry.name).suffix.lower() in _SUFFIXES
 
 
 def _better(one: tuple[int, str], other: tuple[int, str]) -> bool:
@@ -194,10 +220,3 @@ def _is_empty(path: str) -> bool:
         return not Path(path).stat().st_size
     except OSError:
         return True
-
-
-def _is_text(path: str) -> bool:
-    try:
-        return path.isascii() or bool(path.encode())
-    except UnicodeEncodeError:
-        return False

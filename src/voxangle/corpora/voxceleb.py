@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from voxangle.corpora.columns import Columns
-from voxangle.corpora.completeness import ABSENT_SPEAKERS, Tally
+from voxangle.corpora.completeness import ABSENT_SPEAKERS, UNLISTED, Tally
 from voxangle.corpora.genders import gender_of
 from voxangle.corpora.tree import Layout, beside, layout_of, recordings, speaker_number
 from voxangle.data import Manifest
@@ -58,13 +58,13 @@ def is_voxceleb2(speaker: str) -> bool:
     return not is_voxceleb1(speaker)
 
 
-def voxceleb_layout(root: Path, how_to_get: str) -> Layout:
+def voxceleb_layout(root: Path, how_to_get: str, tally: Tally) -> Layout:
     """Find the speakers, or say what was found instead.
 
     Raises:
         CorpusError: there are none.
     """
-    layout = layout_of(root)
+    layout = layout_of(root, tally)
     if layout.speakers:
         return layout
     raise CorpusError(
@@ -90,7 +90,9 @@ def speaker_table(layout: Layout, name: str) -> dict[str, SpeakerRow]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             text = file.read()
     except (OSError, UnicodeDecodeError) as error:
-        raise CorpusError(f"{path}: cannot be read as a table ({error})") from error
+        raise CorpusError(
+            f"{path}: cannot be read as a table ({error}); fetch it again from {META}{name}"
+        ) from error
     delimiter = "\t" if "\t" in text else ","
     rows = [[value.strip() for value in row] for row in csv.reader(text.splitlines(), delimiter=delimiter)]
     header = rows[0] if rows else []
@@ -139,6 +141,9 @@ def manifests_of(
             gender=table[speaker].gender if speaker in table else "",
         )
     parts = {table[speaker].part for speaker in speakers if speaker in table}
+    for speaker in speakers if table else ():
+        if speaker not in table:
+            tally.add(UNLISTED, speaker)
     for speaker, row in table.items():
         # A part that is not here at all was not unpacked on purpose.
         if row.part in parts and speaker not in speakers:

@@ -49,6 +49,7 @@ from voxangle.corpora.voxceleb import (
     speaker_table,
     voxceleb_layout,
 )
+from voxangle.corpora.walk import place_of_corpus
 from voxangle.data import Manifest, Trials
 from voxangle.errors import CorpusError
 
@@ -119,7 +120,7 @@ def read(root: Path) -> Corpus:
         TrialError: an official list has a line of another form.
     """
     tally = Tally()
-    layout, splits = _found(Path(root).resolve(), tally)
+    layout, splits = _found(place_of_corpus(root), tally)
     trials, remarks = _usable(_official_lists(layout), _keys(splits), tally)
     return Corpus(
         NAME,
@@ -144,7 +145,7 @@ def check(root: Path, *, headers: bool = False) -> Completeness:
         TrialError: an official list has a line of another form.
     """
     tally = Tally()
-    layout, splits = _found(Path(root).resolve(), tally)
+    layout, splits = _found(place_of_corpus(root), tally)
     layout.report_archives(tally)
     known, lists = _keys(splits), _official_lists(layout)
     named = dict.fromkeys(_all_utterances(layout))
@@ -158,7 +159,7 @@ def check(root: Path, *, headers: bool = False) -> Completeness:
 
 
 def _found(root: Path, tally: Tally) -> tuple[Layout, dict[str, Manifest]]:
-    layout = voxceleb_layout(root, HOW_TO_GET)
+    layout = voxceleb_layout(root, HOW_TO_GET, tally)
     speakers = layout.of(is_voxceleb1)
     split_of = {
         speaker: "eval" if _FIRST_OF_TEST <= speaker_number(speaker) <= _LAST_OF_TEST else "train"

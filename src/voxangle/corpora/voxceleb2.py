@@ -30,6 +30,7 @@ from voxangle.corpora.voxceleb import (
     speaker_table,
     voxceleb_layout,
 )
+from voxangle.corpora.walk import place_of_corpus
 from voxangle.data import Manifest
 from voxangle.errors import CorpusError
 
@@ -71,7 +72,7 @@ def read(root: Path) -> Corpus:
         CorpusError: no speaker of VoxCeleb2 is there.
     """
     tally = Tally()
-    _, splits, remarks = _found(Path(root).resolve(), tally)
+    _, splits, remarks = _found(place_of_corpus(root), tally)
     return Corpus(
         NAME,
         splits,
@@ -90,13 +91,13 @@ def check(root: Path, *, headers: bool = False) -> Completeness:
         CorpusError: no speaker of VoxCeleb2 is there.
     """
     tally = Tally()
-    layout, splits, _ = _found(Path(root).resolve(), tally)
+    layout, splits, _ = _found(place_of_corpus(root), tally)
     layout.report_archives(tally)
     return inspect(NAME, layout.root, splits, PUBLISHED, tally, headers=headers)
 
 
 def _found(root: Path, tally: Tally) -> tuple[Layout, dict[str, Manifest], list[str]]:
-    layout = voxceleb_layout(root, HOW_TO_GET)
+    layout = voxceleb_layout(root, HOW_TO_GET, tally)
     speakers = layout.of(is_voxceleb2)
     table = speaker_table(layout, "vox2_meta.csv")
     split_of = {

@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -31,10 +33,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from voxangle.audio import SAMPLE_RATE, Waveform, load
+from voxangle.audio.media import is_media
 from voxangle.data.ahead import worked_ahead
 from voxangle.data.manifest import Manifest, Utterance
 from voxangle.data.pcm import FULL_SCALE, to_pcm, why_too_short
-from voxangle.errors import AudioError, CorpusError, StorageError
+from voxangle.errors import AudioError, CorpusError, MissingExtraError, StorageError
 from voxangle.storage import atomic_write
 
 __all__ = ["LeftOut", "Prepared", "prepare"]
@@ -169,6 +172,7 @@ def prepare(
         return Prepared.open(folder)
     with _locked(folder):
         if not _finished(folder, plan):
+            _require_extras(manifest)
             _remove_others(folder, plan)
             _decode_shards(manifest, folder, plan, workers or len(os.sched_getaffinity(0)), on_progress)
             _finish(manifest, folder, plan)
@@ -185,6 +189,18 @@ def _finished(folder: Path, plan: str) -> bool:
     except (OSError, pa.ArrowInvalid):
         return False
     return bool(metadata.get(_PLAN) == plan.encode())
+
+
+def _require_extras(manifest: Manifest) -> None:
+    """Say before the first file is decoded, and not in hour three, that one needs an extra that is not installed."""
+    if find_spec("av") is not None:
+        return
+    files = [path for path in dict.fromkeys(manifest.table["path"].to_pylist()) if is_media(Path(path), b"")]
+    if files:
+        suffixes = ", ".join(sorted({Path(path).suffix for path in files}))
+        raise MissingExtraError(
+            f"reading {suffixes} files ({len(files):,} of {manifest.root}, the first: {files[0]})", "media"
+        )
 
 
 @contextmanager
@@ -217,12 +233,10 @@ def _decode_shards(
     row = 1 + shards[-1]["row"][-1].as_py() if shards else 0
     if on_progress is not None:
         on_progress(row, len(manifest))
-    utterances = list(manifest)
-    files = manifest.files()
-    sources = zip(utterances[row:], files[row:], strict=True)
+    sources = ((utterance, manifest.root / utterance.path) for utterance in islice(manifest, row, None))
     with worked_ahead(_decode, sources, workers) as stream:
         shard = len(shards)
-        while row < len(utterances):
+        while row < len(manifest):
             index: list[tuple[int, int, int, str]] = []
             offset = 0
             pcm_path = _pcm_path(folder, plan, shard)
@@ -236,7 +250,7 @@ def _decode_shards(
                     offset += samples
                     row += 1
                     if on_progress is not None:
-                        on_progress(row, len(utterances))
+                        on_progress(row, len(manifest))
                     if offset >= _SHARD_SAMPLES:
                         break
             columns = dict(zip(_SHARD_INDEX.names, zip(*index, strict=True), strict=True))
@@ -291,11 +305,10 @@ def _finish(manifest: Manifest, folder: Path, plan: str) -> None:
             f"All are listed in {folder / 'left_out.csv'}"
         )
     samples = table["samples"].to_numpy()[kept]
-    seconds = samples / SAMPLE_RATE
-    Manifest.of(
-        (replace(u, seconds=float(s)) for u, s in zip(manifest.where(kept), seconds, strict=True)),
-        manifest.root.resolve(),
-    ).write(folder / "manifest.parquet")
+    rows = manifest.where(kept).table
+    seconds = pa.array(samples / SAMPLE_RATE)
+    rows = rows.set_column(rows.column_names.index("seconds"), "seconds", seconds)
+    Manifest(rows, manifest.root.resolve()).write(folder / "manifest.parquet")
     columns = {"shard": shards[kept], "offset": table["offset"].to_numpy()[kept], "samples": samples}
     _write_table(pa.table(columns, schema=_INDEX.with_metadata({_PLAN: plan})), folder / "index.parquet")
 

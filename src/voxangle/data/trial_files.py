@@ -83,7 +83,7 @@ def read_trial_lines(path: Path) -> TrialLines:
     table, line = np.concatenate(columns, axis=1), np.concatenate(places)
     del columns, places
     if not line.size and not broken:
-        raise TrialError(f"{path}: the trial list is empty")
+        raise TrialError(f"{path}: the trial list is empty; write or fetch it again, or remove it")
 
     known = list(words)
     fitting = [_first_misfit(form, table, known) for form in _FORMS]
@@ -121,7 +121,7 @@ def read_models(path: str | Path) -> dict[str, tuple[str, ...]]:
                 )
             models[model] = tuple(keys)
     if not models:
-        raise TrialError(f"{path}: the list of models is empty")
+        raise TrialError(f"{path}: the list of models is empty; write or fetch it again")
     return models
 
 
@@ -204,7 +204,10 @@ def _lines(path: Path, first_line: int, text: bytes) -> Iterator[tuple[int, str]
         yield from enumerate(io.StringIO(text.decode("utf-8"), newline=None), start=first_line)
     except UnicodeDecodeError as error:
         line = first_line + _line_ends(text[: error.start])
-        raise TrialError(f"{path}, line {line}: cannot be read, it is not UTF-8 ({error.reason})") from error
+        raise TrialError(
+            f"{path}, line {line}: cannot be read, it is not UTF-8 ({error.reason}); convert it, for instance with "
+            "iconv -f latin1 -t utf-8"
+        ) from error
 
 
 def _line_ends(text: bytes) -> int:

@@ -273,9 +273,14 @@ def _require_known(
     if bad.any():
         trial = int(np.argmax(bad))
         side = lines.test if enrolment[lines.enrol[trial]] else lines.enrol
+        cure = (
+            "none is, so it is the list of another corpus or release"
+            if bad.all()
+            else "correct the list, or add the recording"
+        )
         raise TrialError(
             f"{lines.path}, line {lines.line[trial]}: there is no utterance '{lines.words[side[trial]]}' "
-            f"({np.count_nonzero(bad)} such trial(s)); correct the list, or add the recording"
+            f"({np.count_nonzero(bad):,} of {len(bad):,} trials have such); {cure}"
         )
     used = {lines.words[i] for i in np.unique(lines.enrol)}
     for model, members in models.items():
