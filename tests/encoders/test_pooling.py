@@ -8,6 +8,7 @@ import torch
 
 from voxangle.encoders.pooling import (
     AttentiveStatistics,
+    FrameAttentiveStatistics,
     TemporalStatistics,
     mean_over_time,
     weighted_statistics,
@@ -69,6 +70,11 @@ def test_temporal_statistics_are_numpys_with_and_without_padding() -> None:
     assert TemporalStatistics()(torch.ones(1, 3, 1)).isfinite().all()
 
 
+def test_temporal_statistics_of_a_constant_deviate_by_the_root_of_epsilon() -> None:
+    pooled = TemporalStatistics(epsilon=1e-4)(torch.full((1, 2, 5), 3.0))
+    torch.testing.assert_close(pooled, torch.tensor([[3.0, 3.0, 0.01, 0.01]]))
+
+
 def test_pooling_is_the_attention_of_the_paper() -> None:
     """Equations 1 to 4 for one recording, in loops, with W applied to the concatenation [h_t, mean, deviation]."""
     torch.manual_seed(0)
@@ -86,9 +92,32 @@ def test_pooling_is_the_attention_of_the_paper() -> None:
     np.testing.assert_allclose(pooling(h)[0].detach(), np.concatenate([mean, deviation]), atol=1e-10)
 
 
-def test_what_stands_in_the_padding_is_not_heard() -> None:
+def test_frame_attention_sees_one_frame_at_a_time() -> None:
+    """One recording in loops: the scores of a frame come from its rectified and normalised hidden units."""
     torch.manual_seed(0)
-    pooling = AttentiveStatistics(4)
+    pooling = FrameAttentiveStatistics(3, bottleneck=5).double().eval()
+    assert pooling.norm.running_mean is not None
+    pooling.norm.running_mean.uniform_(-0.5, 0.5)
+    h = torch.randn(1, 3, 8, dtype=torch.float64)
+    w = {name: tensor.detach().numpy() for name, tensor in pooling.state_dict().items()}
+    frames = h[0].numpy().T
+    scores = []
+    for frame in frames:
+        hidden = np.maximum(w["frame.weight"][:, :, 0] @ frame + w["frame.bias"], 0)
+        hidden = (hidden - w["norm.running_mean"]) / np.sqrt(w["norm.running_var"] + 1e-5)
+        scores.append(w["score.weight"][:, :, 0] @ hidden + w["score.bias"])
+    attention = np.exp(scores) / np.exp(scores).sum(axis=0)
+    mean = (attention * frames).sum(axis=0)
+    deviation = np.sqrt((attention * frames**2).sum(axis=0) - mean**2)
+    np.testing.assert_allclose(pooling(h)[0].detach(), np.concatenate([mean, deviation]), atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", [AttentiveStatistics, FrameAttentiveStatistics])
+def test_what_stands_in_the_padding_is_not_heard(
+    kind: type[AttentiveStatistics | FrameAttentiveStatistics],
+) -> None:
+    torch.manual_seed(0)
+    pooling = kind(4).eval()
     x = torch.randn(2, 4, 10)
     padding = padding_of([10, 6], 10)
     pooled = pooling(x, padding)

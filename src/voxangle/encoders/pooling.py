@@ -5,7 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["AttentiveStatistics", "TemporalStatistics", "mean_over_time", "weighted_statistics"]
+__all__ = [
+    "AttentiveStatistics",
+    "FrameAttentiveStatistics",
+    "TemporalStatistics",
+    "at_least_float32",
+    "mean_over_time",
+    "weighted_statistics",
+]
 
 VARIANCE_FLOOR = 1e-5  # keeps the gradient of the square root finite where a channel does not vary
 
@@ -20,7 +27,7 @@ def mean_over_time(x: Tensor, padding: Tensor | None = None) -> Tensor:
     Returns:
         (B, C).
     """
-    x = _wide(x)
+    x = at_least_float32(x)
     if padding is None:
         return x.mean(dim=-1)
     return x.masked_fill(padding, 0.0).sum(dim=-1) / (~padding).sum(dim=-1)
@@ -38,7 +45,7 @@ def weighted_statistics(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         mean and standard deviation, (B, C) each; the variance is at least 1e-5, with a finite gradient.
     """
-    x = _wide(x)
+    x = at_least_float32(x)
     mean = (weights * x).sum(dim=-1)
     centred = x - mean.unsqueeze(-1)
     variance = (weights * centred * centred).sum(dim=-1)
@@ -50,7 +57,15 @@ class TemporalStatistics(nn.Module):
 
     The variance is the unbiased one, as in the public implementations of ResNet and CAM++ (WeSpeaker, 3D-Speaker):
     over 200 frames the other one is 0.25 % smaller. A recording of one frame has none, and counts as constant.
+
+    Args:
+        epsilon: added to the variance, so that the gradient is finite where a channel does not vary; 1e-8 in
+            3D-Speaker and in WeSpeaker's first versions, 1e-7 in WeSpeaker today.
     """
+
+    def __init__(self, epsilon: float = 1e-8) -> None:
+        super().__init__()
+        self.epsilon = epsilon
 
     def forward(self, x: Tensor, padding: Tensor | None = None) -> Tensor:
         """Mean and standard deviation.
@@ -62,7 +77,7 @@ class TemporalStatistics(nn.Module):
         Returns:
             (B, 2 C) or (B, 2 C F), means first, in float32 at least.
         """
-        x = _wide(x.flatten(1, -2))
+        x = at_least_float32(x.flatten(1, -2))
         if padding is None:
             mean, frames = x.mean(dim=-1), torch.full_like(x[:, :1, 0], x.shape[-1])
             centred = x - mean.unsqueeze(-1)
@@ -71,7 +86,7 @@ class TemporalStatistics(nn.Module):
             mean = x.masked_fill(padding, 0.0).sum(dim=-1) / frames
             centred = (x - mean.unsqueeze(-1)).masked_fill(padding, 0.0)
         variance = centred.square().sum(dim=-1) / (frames - 1).clamp(min=1)
-        return torch.cat([mean, (variance + 1e-8).sqrt()], dim=1)
+        return torch.cat([mean, (variance + self.epsilon).sqrt()], dim=1)
 
 
 class AttentiveStatistics(nn.Module):
@@ -108,19 +123,55 @@ class AttentiveStatistics(nn.Module):
     def _attention(self, x: Tensor, padding: Tensor | None) -> Tensor:
         context = torch.cat(_plain_statistics(x, padding), dim=1)
         hidden = torch.tanh(self.frame(x) + self.context(context).unsqueeze(-1))
-        scores = _wide(self.score(hidden))
-        if padding is not None:
-            scores = scores.masked_fill(padding, -torch.inf)
-        return scores.softmax(dim=-1)
+        return _shares(self.score(hidden), padding)
+
+
+class FrameAttentiveStatistics(nn.Module):
+    """Attentive statistics pooling where attention sees the frame alone (Okabe et al., arXiv 1803.10963).
+
+    Every channel has its own attention over the frames, from a hidden layer of rectified and normalised units.
+
+    Args:
+        channels: C, of the frames.
+        bottleneck: units of the attention's hidden layer.
+    """
+
+    def __init__(self, channels: int, bottleneck: int = 128) -> None:
+        super().__init__()
+        self.dimension = 2 * channels
+        self.frame = nn.Conv1d(channels, bottleneck, kernel_size=1)
+        self.norm = nn.BatchNorm1d(bottleneck)
+        self.score = nn.Conv1d(bottleneck, channels, kernel_size=1)
+
+    def forward(self, x: Tensor, padding: Tensor | None = None) -> Tensor:
+        """Weighted mean and standard deviation of every channel.
+
+        Args:
+            x: (B, C, T) frames.
+            padding: (B, 1, T) booleans, True beyond a row's frames; None if none is padded.
+
+        Returns:
+            (B, 2 C), means first, in float32 at least.
+        """
+        scores = self.score(self.norm(self.frame(x).relu_()))
+        return torch.cat(weighted_statistics(x, _shares(scores, padding)), dim=1)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """``x`` in float32, or as it is if that is wider: statistics under autocast are too coarse in bfloat16."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _shares(scores: Tensor, padding: Tensor | None) -> Tensor:
+    scores = at_least_float32(scores)
+    if padding is not None:
+        scores = scores.masked_fill(padding, -torch.inf)
+    return scores.softmax(dim=-1)
 
 
 def _plain_statistics(x: Tensor, padding: Tensor | None) -> tuple[Tensor, Tensor]:
     if padding is not None:
         real = ~padding
         return weighted_statistics(x, real / real.sum(dim=-1, keepdim=True))
-    variance, mean = torch.var_mean(_wide(x), dim=-1, correction=0)
+    variance, mean = torch.var_mean(at_least_float32(x), dim=-1, correction=0)
     return mean, variance.clamp(min=VARIANCE_FLOOR).sqrt()
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
