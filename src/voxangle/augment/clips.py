@@ -64,12 +64,27 @@ class Clips:
             Shape (n, T), float32 in [-1, 1], on the device of the clips.
         """
         lengths = self.lengths[which]
-        beginnings = torch.where(lengths >= samples, lengths - samples + 1, lengths)
-        starts = pick(places, beginnings)
-        device = self.samples.device
-        steps = torch.arange(samples, device=device)
-        index = (starts.to(device)[:, None] + steps) % lengths.to(device)[:, None]
-        return self.samples[index + self.first[which].to(device)[:, None]].float() / 32767
+        whole = lengths >= samples
+        starts = pick(places, torch.where(whole, lengths - samples + 1, lengths))
+        if whole.all():
+            return self._straight(which, starts, samples)
+        crops = torch.empty(len(which), samples, device=self.samples.device)
+        for mask, read in ((whole, self._straight), (~whole, self._looped)):
+            rows = torch.nonzero(mask)[:, 0]
+            if len(rows):
+                crops[rows.to(crops.device)] = read(which[rows], starts[rows], samples)
+        return crops
+
+    def _straight(self, which: torch.Tensor, starts: torch.Tensor, samples: int) -> torch.Tensor:
+        # Rows of a view: no index a sample.
+        first = (self.first[which] + starts).to(self.samples.device)
+        return self.samples.unfold(0, samples, 1)[first].float().div_(32767)
+
+    def _looped(self, which: torch.Tensor, starts: torch.Tensor, samples: int) -> torch.Tensor:
+        columns = torch.stack([starts, self.lengths[which], self.first[which]])[..., None]
+        starts, lengths, first = columns.to(self.samples.device)
+        index = (starts + torch.arange(samples, device=first.device)) % lengths + first
+        return self.samples[index].float().div_(32767)
 
 
 def pick(places: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
