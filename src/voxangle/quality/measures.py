@@ -6,15 +6,15 @@ of the loudest 100 ms of the recording: a rule that does not change with the gai
 Clipping: the share of samples in flat tops, runs of at least ``FLAT_RUN`` samples within 1 % of the recording's own
 highest (or lowest) sample; a gain after the clipping changes nothing.
 
-Sample-rate fakes: with the power spectra of the sounding frames (512 points, Hann), :math:`H_t` the mean power of
-frame t from 4300 to 7500 Hz and :math:`L_t` from 300 to 3700 Hz,
+Sample-rate fakes: with the power spectra of the sounding frames (512 points, Hann), :math:`H_t` the mean power
+density of frame t from 4300 to 7500 Hz and :math:`L_t` from 300 to 3700 Hz,
 
 .. math::
-    r = 10 \log_{10} \frac{\mathrm{percentile}_{95}\, H_t}{\mathrm{mean}\, L_t}
+    r = 10 \log_{10} \frac{\sum_t H_t}{\sum_t L_t}
 
-The percentile asks for the fricatives: wide-band speech has some energy above 4 kHz in a twentieth of its frames.
-Material of 8 kHz that was brought to 16 kHz has nothing but rounding and coding noise above 4 kHz. What lies above
-8 kHz nobody hears in prepared audio, so that 16 kHz material in files of 44.1 kHz is harmless here and not sought.
+Of wide-band speech the fricatives carry the numerator, however few. Material of 8 kHz that was brought to 16 kHz
+has nothing but rounding and coding noise above 4 kHz. What lies above 8 kHz nobody hears in prepared audio, so that
+16 kHz material in files of 44.1 kHz is harmless here and not sought.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Measures:
         silence: the share of frames that do not sound, in [0, 1].
         clipping: the share of samples in flat tops, in [0, 1].
         offset: the mean of the samples, in (-1, 1).
-        above_4khz: r, the energy above 4 kHz in the frames that have most of it, against that below, in dB; at least
-            -120, which also stands for a recording too short to tell.
+        above_4khz: r, the power density above 4 kHz against that below, over the sounding frames, in dB; at least -120,
+            which also stands for a recording too short to tell.
     """
 
     seconds: float
