@@ -400,3 +400,13 @@ def test_real_speech_is_prepared(shared_corpora, tmp_path):
     assert prepared.left_out == ()
     for row, path in enumerate(paths):
         np.testing.assert_array_equal(prepared.read(row), quantised(load(path)))
+
+
+def test_a_folder_whose_name_is_not_utf8_is_refused_before_anything_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / os.fsdecode(b"\xe9mile")
+    root.mkdir()
+    monkeypatch.setattr(room, "load", lambda *_, **__: pytest.fail("decoded before it was said"))
+    with pytest.raises(CorpusError, match=r"xe9mile': the name is not UTF-8; rename the folder"):
+        prepare(Manifest.of([Utterance("a", "x", "a.wav")], root), tmp_path / "prepared")

@@ -167,6 +167,12 @@ def prepare(
         raise CorpusError(f"the manifest of {manifest.root} is empty: there is nothing to prepare")
     if not manifest.root.is_dir():
         raise CorpusError(f"{manifest.root}: no such folder; the corpus has to be there to be prepared")
+    try:
+        str(manifest.root.resolve()).encode()
+    except UnicodeEncodeError as error:  # the manifest that is written last could not hold it
+        raise CorpusError(
+            f"{os.fsencode(manifest.root)!r}: the name is not UTF-8; rename the folder"
+        ) from error
     plan = _plan_of(manifest)
     if _finished(folder, plan):
         return Prepared.open(folder)
