@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from voxangle.encoders import ECAPATDNN, ECAPATDNNConfig
+from voxangle.encoders.ecapa_tdnn import FLAVOURS
 
 SMALL = ECAPATDNNConfig(bins=20, channels=32, dimension=24, squeeze=8, aggregation=48, attention=16)
 
@@ -102,15 +103,24 @@ def test_computes_what_the_paper_writes(frames: int) -> None:
         )
 
 
-def test_padding_in_a_batch_changes_no_embedding() -> None:
-    encoder = trained()
-    lengths = torch.tensor([60, 1, 2, 33, 59, 12])
+@pytest.mark.parametrize("context", [True, False])
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_padding_in_a_batch_changes_no_embedding(flavour: str, context: bool) -> None:
+    encoder = trained(SMALL.model_copy(update={"flavour": flavour, "context": context}))
+    shortest = 5 if FLAVOURS[flavour].reflects else 1
+    lengths = torch.tensor([60, shortest, shortest + 1, 33, 59, 12])
     features = 3 * torch.randn(6, 75, SMALL.bins)
     with torch.no_grad():
         together = encoder(features, lengths)
         alone = torch.cat([encoder(features[row : row + 1, :n]) for row, n in enumerate(lengths)])
     assert alone.std(dim=0).min() > 0.1
     assert (together - alone).abs().max() <= 1e-4
+
+
+def test_too_few_frames_to_reflect_are_refused() -> None:
+    encoder = trained(SMALL.model_copy(update={"flavour": "speechbrain"}), steps=1)
+    with pytest.raises(ValueError, match="4 frames are too few: at least 5"):
+        encoder(torch.randn(1, 4, SMALL.bins))
 
 
 def test_lengths_without_padding_change_nothing() -> None:

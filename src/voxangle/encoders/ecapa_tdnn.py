@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from voxangle.encoders.encoder import BaseEncoderConfig, Encoder
-from voxangle.encoders.pooling import AttentiveStatistics, mean_over_time
+from voxangle.encoders.pooling import VARIANCE_FLOOR, AttentiveStatistics, mean_over_time
 from voxangle.features.padding import padding_mask
 
 __all__ = ["ECAPATDNN", "ECAPATDNNConfig"]
 
 DILATIONS = (2, 3, 4)  # of the three blocks
+
+
+class Flavour(NamedTuple):
+    """What the public implementations of the one paper do not share.
+
+    Attributes:
+        sums: a block reads the sum of all outputs before it (section 3.3), and not the last one alone.
+        reflects: beyond the ends of a recording convolutions read its reflection, and not zeros.
+        aggregate_norm: the aggregated frames are normalised before they are pooled.
+        attention_norm: the attention's hidden layer is rectified and normalised before its tanh.
+        embedding_norm: the embedding is normalised.
+        floor: of the variances in the pooling.
+        correction: of the deviation that the attention sees; 1 for the unbiased one.
+    """
+
+    sums: bool
+    reflects: bool
+    aggregate_norm: bool
+    attention_norm: bool
+    embedding_norm: bool
+    floor: float
+    correction: int
+
+
+FLAVOURS = {
+    "paper": Flavour(True, False, False, False, True, VARIANCE_FLOOR, 0),
+    "speechbrain": Flavour(False, True, True, True, False, 1e-12, 0),
+    "wespeaker": Flavour(False, False, False, False, False, 1e-10, 1),
+}
 
 
 class ECAPATDNNConfig(BaseEncoderConfig):
@@ -26,6 +55,9 @@ class ECAPATDNNConfig(BaseEncoderConfig):
         squeeze: bottleneck of the squeeze-excitation.
         aggregation: channels after the aggregation of the blocks, which are pooled.
         attention: bottleneck of the attentive statistics.
+        context: whether the attention sees mean and deviation of the recording beside the frame.
+        flavour: whose reading of the paper: ``paper`` is ours, ``speechbrain`` also 3D-Speaker's; then ``wespeaker``.
+            Weights of one mean nothing to another.
     """
 
     architecture: Literal["ecapa_tdnn"] = "ecapa_tdnn"
@@ -34,6 +66,8 @@ class ECAPATDNNConfig(BaseEncoderConfig):
     squeeze: int = Field(default=128, ge=1)
     aggregation: int = Field(default=1536, ge=1)
     attention: int = Field(default=128, ge=1)
+    context: bool = True
+    flavour: Literal["paper", "speechbrain", "wespeaker"] = "paper"
 
     @model_validator(mode="after")
     def _groups_are_whole(self) -> ECAPATDNNConfig:
@@ -57,13 +91,22 @@ class ECAPATDNN(Encoder):
         super().__init__()
         self.config = config
         self.dimension = config.dimension
-        self.stem = FrameLayer(config.bins, config.channels, kernel_size=5)
+        self.flavour = flavour = FLAVOURS[config.flavour]
+        self.stem = FrameLayer(config.bins, config.channels, kernel_size=5, reflects=flavour.reflects)
         self.blocks = nn.ModuleList(SERes2Block(config, dilation) for dilation in DILATIONS)
         self.aggregate = nn.Conv1d(len(DILATIONS) * config.channels, config.aggregation, kernel_size=1)
-        self.pooling = AttentiveStatistics(config.aggregation, config.attention)
+        self.aggregate_norm = nn.BatchNorm1d(config.aggregation) if flavour.aggregate_norm else nn.Identity()
+        self.pooling = AttentiveStatistics(
+            config.aggregation,
+            config.attention,
+            context=config.context,
+            norm=flavour.attention_norm,
+            floor=flavour.floor,
+            correction=flavour.correction,
+        )
         self.pooled_norm = nn.BatchNorm1d(self.pooling.dimension)
         self.embed = nn.Linear(self.pooling.dimension, config.dimension)
-        self.embedding_norm = nn.BatchNorm1d(config.dimension)
+        self.embedding_norm = nn.BatchNorm1d(config.dimension) if flavour.embedding_norm else nn.Identity()
 
     def forward(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
         """Embeddings, not of unit length.
@@ -79,19 +122,27 @@ class ECAPATDNN(Encoder):
 
         Returns:
             (B, dimension).
+
+        Raises:
+            ValueError: a row is shorter than what its flavour reflects at the ends, 5 frames.
         """
+        if self.flavour.reflects and features.shape[1] <= DILATIONS[-1]:
+            raise ValueError(
+                f"{features.shape[1]} frames are too few: at least {DILATIONS[-1] + 1}, to reflect them"
+            )
         padding = None if frames is None else padding_mask(frames, features.shape[1]).unsqueeze(1)
         aggregated = self.aggregate(self._frame_layers(features.transpose(1, 2), padding)).relu_()
-        pooled = self.pooled_norm(self.pooling(aggregated, padding))
+        pooled = self.pooled_norm(self.pooling(self.aggregate_norm(aggregated), padding))
         embeddings: Tensor = self.embedding_norm(self.embed(pooled))
         return embeddings
 
     def _frame_layers(self, x: Tensor, padding: Tensor | None) -> Tensor:
-        """The outputs of all blocks beside each other; each block reads the sum of all before it (section 3.3)."""
-        x = self.stem(_silence(x, padding))
+        """The outputs of all blocks beside each other."""
+        x = self.stem(x, padding)
         outputs: list[Tensor] = []
         for block in self.blocks:
-            x = x + outputs[-1] if outputs else x
+            if outputs:
+                x = x + outputs[-1] if self.flavour.sums else outputs[-1]
             outputs.append(block(x, padding))
         return torch.cat(outputs, dim=1)
 
@@ -99,14 +150,23 @@ class ECAPATDNN(Encoder):
 class FrameLayer(nn.Module):
     """Convolution over time, ReLU, batch normalisation: (B, C, T) to (B, C', T)."""
 
-    def __init__(self, inputs: int, outputs: int, kernel_size: int = 1, dilation: int = 1) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel_size: int = 1, dilation: int = 1, *, reflects: bool = False
+    ) -> None:
         super().__init__()
+        self.reach = dilation * (kernel_size - 1) // 2
+        self.reflects = reflects and self.reach > 0
         self.convolution = nn.Conv1d(
-            inputs, outputs, kernel_size, dilation=dilation, padding=dilation * (kernel_size - 1) // 2
+            inputs, outputs, kernel_size, dilation=dilation, padding=0 if self.reflects else self.reach
         )
         self.norm = nn.BatchNorm1d(outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, padding: Tensor | None = None) -> Tensor:
+        if self.reflects:
+            x = _reflected(x, self.reach, padding)
+        elif self.reach and padding is not None:
+            # A convolution over time must read zeros beyond the end of a row, as beyond the end of the batch.
+            x = x.masked_fill(padding, 0.0)
         normalised: Tensor = self.norm(self.convolution(x).relu_())
         return normalised
 
@@ -118,18 +178,19 @@ class Res2Layer(nn.Module):
     added to the result of the one before it, then convolved.
     """
 
-    def __init__(self, channels: int, scale: int, dilation: int) -> None:
+    def __init__(self, channels: int, scale: int, dilation: int, *, reflects: bool = False) -> None:
         super().__init__()
         width = channels // scale
         self.layers = nn.ModuleList(
-            FrameLayer(width, width, kernel_size=3, dilation=dilation) for _ in range(scale - 1)
+            FrameLayer(width, width, kernel_size=3, dilation=dilation, reflects=reflects)
+            for _ in range(scale - 1)
         )
 
     def forward(self, x: Tensor, padding: Tensor | None) -> Tensor:
         first, *groups = x.chunk(len(self.layers) + 1, dim=1)
         outputs = [first]
         for index, (layer, group) in enumerate(zip(self.layers, groups, strict=True)):
-            outputs.append(layer(_silence(group + outputs[-1] if index else group, padding)))
+            outputs.append(layer(group + outputs[-1] if index else group, padding))
         return torch.cat(outputs, dim=1)
 
 
@@ -153,7 +214,9 @@ class SERes2Block(nn.Module):
     def __init__(self, config: ECAPATDNNConfig, dilation: int) -> None:
         super().__init__()
         self.reduce = FrameLayer(config.channels, config.channels)
-        self.res2 = Res2Layer(config.channels, config.scale, dilation)
+        self.res2 = Res2Layer(
+            config.channels, config.scale, dilation, reflects=FLAVOURS[config.flavour].reflects
+        )
         self.expand = FrameLayer(config.channels, config.channels)
         self.excitation = SqueezeExcitation(config.channels, config.squeeze)
 
@@ -163,6 +226,11 @@ class SERes2Block(nn.Module):
         return block
 
 
-def _silence(x: Tensor, padding: Tensor | None) -> Tensor:
-    # A convolution over time must read zeros beyond the end of a row, as it does beyond the end of the batch.
-    return x if padding is None else x.masked_fill(padding, 0.0)
+def _reflected(x: Tensor, reach: int, padding: Tensor | None) -> Tensor:
+    """Each row with its reflection at both of its ends: (B, C, T + 2 reach)."""
+    if padding is None:
+        return nn.functional.pad(x, (reach, reach), mode="reflect")
+    last = (~padding).sum(dim=-1, keepdim=True) - 1
+    places = torch.arange(-reach, x.shape[-1] + reach, device=x.device).abs().expand(len(x), 1, -1)
+    places = torch.where(places > last, 2 * last - places, places).clamp(min=0)
+    return x.gather(2, places.expand(-1, x.shape[1], -1))

@@ -33,7 +33,7 @@ def mean_over_time(x: Tensor, padding: Tensor | None = None) -> Tensor:
     return x.masked_fill(padding, 0.0).sum(dim=-1) / (~padding).sum(dim=-1)
 
 
-def weighted_statistics(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def weighted_statistics(x: Tensor, weights: Tensor, floor: float = VARIANCE_FLOOR) -> tuple[Tensor, Tensor]:
     """Weighted mean and standard deviation over time, in float32 at least.
 
     The variance is summed from centred values: the difference of two large sums would lose small variances.
@@ -41,15 +41,13 @@ def weighted_statistics(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     Args:
         x: (B, C, T).
         weights: (B, C, T) or (B, 1, T), non-negative, summing to 1 over time; zero at padding.
+        floor: of the variance.
 
     Returns:
-        mean and standard deviation, (B, C) each; the variance is at least 1e-5, with a finite gradient.
+        mean and standard deviation, (B, C) each; the variance is at least ``floor``, with a finite gradient.
     """
-    x = at_least_float32(x)
-    mean = (weights * x).sum(dim=-1)
-    centred = x - mean.unsqueeze(-1)
-    variance = (weights * centred * centred).sum(dim=-1)
-    return mean, variance.clamp(min=VARIANCE_FLOOR).sqrt()
+    mean, variance = _moments(x, weights)
+    return mean, variance.clamp(min=floor).sqrt()
 
 
 class TemporalStatistics(nn.Module):
@@ -99,13 +97,28 @@ class AttentiveStatistics(nn.Module):
     Args:
         channels: C, of the frames.
         bottleneck: units of the attention's hidden layer.
+        context: whether attention sees the recording beside the frame.
+        norm: rectify and normalise the hidden layer before its tanh, as SpeechBrain does.
+        floor: of every variance.
+        correction: 1 for the unbiased deviation in the context, as WeSpeaker has it.
     """
 
-    def __init__(self, channels: int, bottleneck: int = 128) -> None:
+    def __init__(
+        self,
+        channels: int,
+        bottleneck: int = 128,
+        *,
+        context: bool = True,
+        norm: bool = False,
+        floor: float = VARIANCE_FLOOR,
+        correction: int = 0,
+    ) -> None:
         super().__init__()
         self.dimension = 2 * channels
+        self.floor, self.correction = floor, correction
         self.frame = nn.Conv1d(channels, bottleneck, kernel_size=1)
-        self.context = nn.Linear(2 * channels, bottleneck, bias=False)
+        self.context = nn.Linear(2 * channels, bottleneck, bias=False) if context else None
+        self.norm = nn.BatchNorm1d(bottleneck) if norm else None
         self.score = nn.Conv1d(bottleneck, channels, kernel_size=1)
 
     def forward(self, x: Tensor, padding: Tensor | None = None) -> Tensor:
@@ -118,12 +131,28 @@ class AttentiveStatistics(nn.Module):
         Returns:
             (B, 2 C), means first, in float32 at least.
         """
-        return torch.cat(weighted_statistics(x, self._attention(x, padding)), dim=1)
+        return torch.cat(weighted_statistics(x, self._attention(x, padding), self.floor), dim=1)
 
     def _attention(self, x: Tensor, padding: Tensor | None) -> Tensor:
-        context = torch.cat(_plain_statistics(x, padding), dim=1)
-        hidden = torch.tanh(self.frame(x) + self.context(context).unsqueeze(-1))
-        return _shares(self.score(hidden), padding)
+        hidden = self.frame(x)
+        if self.context is not None:
+            hidden = hidden + self.context(self._statistics(x, padding)).unsqueeze(-1)
+        if self.norm is not None:
+            hidden = self.norm(hidden.relu())
+        return _shares(self.score(torch.tanh(hidden)), padding)
+
+    def _statistics(self, x: Tensor, padding: Tensor | None) -> Tensor:
+        """Mean and standard deviation of the recording."""
+        if padding is None:
+            variance, mean = torch.var_mean(at_least_float32(x), dim=-1, correction=0)
+            frames = torch.full_like(mean[:, :1], x.shape[-1])
+        else:
+            real = ~padding
+            frames = real.sum(dim=-1)
+            mean, variance = _moments(x, real / frames.unsqueeze(-1))
+        if self.correction:
+            variance = variance * (frames / (frames - self.correction).clamp(min=1))
+        return torch.cat([mean, variance.clamp(min=self.floor).sqrt()], dim=1)
 
 
 class FrameAttentiveStatistics(nn.Module):
@@ -169,9 +198,8 @@ def _shares(scores: Tensor, padding: Tensor | None) -> Tensor:
     return scores.softmax(dim=-1)
 
 
-def _plain_statistics(x: Tensor, padding: Tensor | None) -> tuple[Tensor, Tensor]:
-    if padding is not None:
-        real = ~padding
-        return weighted_statistics(x, real / real.sum(dim=-1, keepdim=True))
-    variance, mean = torch.var_mean(at_least_float32(x), dim=-1, correction=0)
-    return mean, variance.clamp(min=VARIANCE_FLOOR).sqrt()
+def _moments(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    x = at_least_float32(x)
+    mean = (weights * x).sum(dim=-1)
+    centred = x - mean.unsqueeze(-1)
+    return mean, (weights * centred * centred).sum(dim=-1)
