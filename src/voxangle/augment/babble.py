@@ -59,19 +59,21 @@ class Talkers:
         taken = self._number(labels)[:, None] if labels is not None else torch.empty(len(draws), 0).long()
         free = total - (taken < total).sum(1)
         talkers = talkers.minimum(free)
+        # The largest crowds first: the rows that still get a talker in a turn stand together.
+        order = talkers.argsort(descending=True)
         mix = torch.zeros(len(draws), samples, device=self.clips.samples.device)
         for turn in range(int(talkers.max())):
             speaker = pick(draws[:, turn, 0], (free - turn).clamp_min(1))
             for other in taken.sort(dim=1).values.unbind(1):
                 speaker += speaker >= other
             taken = torch.cat([taken, speaker[:, None]], dim=1)
-            rows = torch.nonzero(talkers > turn)[:, 0]
+            rows = order[: int((talkers > turn).sum())]
             chosen = speaker[rows]
             clip = self.first[chosen] + pick(draws[rows, turn, 1], self.counts[chosen])
             crops = self.clips.crops(clip, draws[rows, turn, 2], samples)
             level = power(crops)
-            mix[rows.to(mix.device)] += crops * torch.where(level > 0, level, 1.0).rsqrt()
-        return mix
+            mix[: len(rows)].addcmul_(crops, torch.where(level > 0, level, 1.0).rsqrt())
+        return mix[order.argsort().to(mix.device)]
 
     def _number(self, labels: torch.Tensor) -> torch.Tensor:
         """Where each label stands among the speakers; their number where it does not."""

@@ -12,7 +12,9 @@ DIRECT_PATH = 40
 
 def power(waveforms: torch.Tensor) -> torch.Tensor:
     """Mean square of each waveform, shape (..., T) to (..., 1)."""
-    return waveforms.square().mean(dim=-1, keepdim=True)
+    # In one pass, without an array of squares.
+    norm: torch.Tensor = torch.linalg.vector_norm(waveforms, dim=-1, keepdim=True)
+    return norm.square() / waveforms.shape[-1]
 
 
 def mix_at_snr(waveforms: torch.Tensor, noises: torch.Tensor, snr: torch.Tensor) -> torch.Tensor:
@@ -33,7 +35,7 @@ def mix_at_snr(waveforms: torch.Tensor, noises: torch.Tensor, snr: torch.Tensor)
     noise_power = power(noises)
     wanted = power(waveforms) * torch.pow(10.0, -snr[:, None].to(waveforms) / 10)
     gain = torch.where(noise_power > 0, wanted / noise_power.clamp_min(_SMALLEST), 0.0).sqrt()
-    return waveforms + gain * noises
+    return torch.addcmul(waveforms, gain, noises)
 
 
 def reverberate(waveforms: torch.Tensor, responses: torch.Tensor) -> torch.Tensor:
