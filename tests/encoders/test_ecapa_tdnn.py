@@ -113,7 +113,7 @@ def test_padding_in_a_batch_changes_no_embedding(flavour: str, context: bool) ->
     with torch.no_grad():
         together = encoder(features, lengths)
         alone = torch.cat([encoder(features[row : row + 1, :n]) for row, n in enumerate(lengths)])
-    assert alone.std(dim=0).min() > 0.1
+    assert alone.std(dim=0).min() > 0.02  # rows differ by far more than what is allowed below
     assert (together - alone).abs().max() <= 1e-4
 
 
