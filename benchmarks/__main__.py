@@ -16,13 +16,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from voxangle.training.allocator import keep_freed_memory
 
+_NAMES = ("road", "balancing", "contrast", "metrics", "trials", "size", "loading", "augmentation")
+
 
 def main() -> None:
-    """Run, print, and write JSON where asked."""
+    """Run, print bounds and measurements side by side, and write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "names", nargs="*", help="road, balancing, contrast, metrics, trials, loading; all by default"
-    )
+    parser.add_argument("names", nargs="*", help=f"{', '.join(_NAMES)}; all by default")
     parser.add_argument("--rounds", type=int, default=15, help="of each training benchmark")
     parser.add_argument("--out", type=Path, help="a JSON file to write")
     options = parser.parse_args()
@@ -31,11 +31,13 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from benchmarks.augmentation import augmentation
     from benchmarks.balancing import balancing
     from benchmarks.contrastive import contrast
     from benchmarks.loading import loading
     from benchmarks.metrics import error_rates
     from benchmarks.ratio import Measurement
+    from benchmarks.size import size
     from benchmarks.training import road
     from benchmarks.trials import trial_lists
     from voxangle.scoring.machine import Machine
@@ -46,7 +48,9 @@ def main() -> None:
         "contrast": lambda: contrast(options.rounds),
         "metrics": lambda: [error_rates(5)],
         "trials": lambda: trial_lists(3),
+        "size": lambda: size(3),
         "loading": lambda: loading(3),
+        "augmentation": lambda: augmentation(3),
     }
     if unknown := set(options.names) - set(benchmarks):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(benchmarks)}")
@@ -57,11 +61,12 @@ def main() -> None:
     machine = Machine.here()
 
     table = Table(title=f"voxangle benchmarks, commit {commit or 'unknown'}", caption=r"median \[quartiles]")
-    for heading in ("what", "measured", "goal", "met", "detail"):
+    for heading in ("what", "measured", "bound", "", "detail"):
         table.add_column(heading)
     for m in measurements:
-        measured = f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}] {m.unit}".strip()
-        table.add_row(m.name, measured, m.goal, "yes" if m.met else "NO", m.detail)
+        measured = f"{_short(m.value)} [{_short(m.low)}, {_short(m.high)}] {m.unit}".strip()
+        held = "" if m.goal == "none" else "held" if m.met else "NOT held"
+        table.add_row(m.name, measured, m.goal, held, m.detail)
     console = Console(width=None if os.isatty(1) else 140)
     console.print(table)
     console.print(f"{machine.cpu}, {machine.cores} cores, Python {machine.python}, torch {machine.torch}")
@@ -72,6 +77,10 @@ def main() -> None:
             "measurements": [asdict(m) for m in measurements],
         }
         options.out.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3f}"
 
 
 if __name__ == "__main__":

@@ -69,21 +69,12 @@ def contrast(rounds: int) -> Iterator[Measurement]:
             torch.autograd.backward(theirs(z, y))
 
         ours, full, peers = in_turns(plain, everything, peer, rounds=rounds, warm_up=1)
-        low, value, high = np.quantile(ours / peers, [0.25, 0.5, 0.75]).tolist()
         detail = (
             f"D = {_DIMENSION}, {_PER_SPEAKER} a speaker, fp32: ours {1e3 * np.median(ours):.1f} ms, with margin and "
             f"attention {1e3 * np.median(full):.1f} ms, theirs {1e3 * np.median(peers):.1f} ms"
         )
-        yield Measurement(
-            f"SupCon, N = {samples}: ours / pytorch-metric-learning",
-            value,
-            low,
-            high,
-            "",
-            "<= 1",
-            value <= 1,
-            detail,
-        )
+        name = f"SupCon, N = {samples}: ours / pytorch-metric-learning"
+        yield Measurement.of(name, ours / peers, "", detail, most=1)
     compared = ", ".join(
         f"{name} {_peak(way, 8192):.0f} MB"
         for name, way in (("one block of all rows", "dense"), ("pytorch-metric-learning", "theirs"))
@@ -94,9 +85,8 @@ def contrast(rounds: int) -> Iterator[Measurement]:
 
 def _memory(samples: int, goal: int, detail: str) -> Measurement:
     peaks = [_peak("everything", samples) for _ in range(2)]
-    low, value, high = np.quantile(peaks, [0.25, 0.5, 0.75]).tolist()
     name = f"margin + attention, N = {samples}: extra memory"
-    return Measurement(name, value, low, high, "MB", f"<= {goal} MB", value <= goal, detail)
+    return Measurement.of(name, peaks, "MB", detail, most=goal)
 
 
 def _peak(way: str, samples: int) -> float:

@@ -58,17 +58,12 @@ def loading(rounds: int) -> Iterator[Measurement]:
             crops = _count(epoch, 0)
             calls = [partial(_count, epoch, workers) for workers in _WORKERS]
             for workers, seconds in zip(_WORKERS, in_turns(*calls, rounds=rounds, warm_up=0), strict=True):
-                low, value, high = np.quantile(crops / seconds, [0.25, 0.5, 0.75]).tolist()
-                has_goal = what == "prepared cache"
-                yield Measurement(
+                yield Measurement.of(
                     f"crops from {what}, {workers} workers",
-                    value,
-                    low,
-                    high,
+                    crops / seconds,
                     "crops/s",
-                    f">= {_NEEDED:,} crops/s" if has_goal else "none",
-                    value >= _NEEDED or not has_goal,
                     f"{_CROP:g} s of {_SECONDS:g} s, an epoch of {crops} crops in batches of {_P} x {_K}",
+                    least=_NEEDED if what == "prepared cache" else None,
                 )
 
 

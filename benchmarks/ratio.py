@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 __all__ = ["Measurement", "in_turns"]
 
@@ -34,6 +36,24 @@ class Measurement:
     goal: str
     met: bool
     detail: str
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        values: ArrayLike,
+        unit: str,
+        detail: str,
+        *,
+        most: float | None = None,
+        least: float | None = None,
+    ) -> Self:
+        """The median and quartiles of values, one a round, against a bound, if there is one."""
+        low, value, high = np.quantile(np.asarray(values, np.float64), [0.25, 0.5, 0.75]).tolist()
+        met = (most is None or value <= most) and (least is None or value >= least)
+        limits = (("<=", most), (">=", least))
+        bounds = [f"{sign} {bound:,g} {unit}".strip() for sign, bound in limits if bound is not None]
+        return cls(name, value, low, high, unit, " and ".join(bounds) or "none", met, detail)
 
 
 def in_turns(*calls: Callable[[], object], rounds: int, warm_up: int = 3) -> tuple[np.ndarray, ...]:

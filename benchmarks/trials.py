@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.memory import peak_of
 from benchmarks.ratio import Measurement, in_turns
+from benchmarks.simulated import SPEAKERS, simulated_voxceleb2
 from voxangle.data import Manifest, Trials
 from voxangle.data.conditions import conditions
 from voxangle.data.manifest import SCHEMA
@@ -24,84 +24,102 @@ __all__ = ["trial_lists"]
 _DIMENSIONS = 192
 _CNCELEB_MODELS, _CNCELEB_TESTS, _ENROLMENTS = 196, 17_777, 3
 _VOX1H_TRIALS, _VOX1H_UTTERANCES = 550_894, 137_924
-_VOX2_UTTERANCES, _VOX2_SPEAKERS = 1_092_009, 5_994
 
 
 def trial_lists(rounds: int) -> Iterator[Measurement]:
-    """Seconds of each step at the size of CN-Celeb.E and of Vox1-H, and of a list drawn from VoxCeleb2."""
+    """Seconds and memory of each step at the size of CN-Celeb.E and of Vox1-H, and of a list drawn from VoxCeleb2."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        yield from _of_list("CN-Celeb.E", *_cnceleb(folder), rounds)
+        cnceleb = _cnceleb(folder, _CNCELEB_MODELS)
+        yield from _of_list("CN-Celeb.E", *cnceleb, rounds)
+        yield from _growth("CN-Celeb.E", cnceleb, _cnceleb(folder, _CNCELEB_MODELS // 2), rounds)
         yield from _of_list("Vox1-H", _vox1h(folder), None, rounds)
-    manifest = _manifest([f"u{i:07d}" for i in range(_VOX2_UTTERANCES)], _VOX2_SPEAKERS)
+    manifest = simulated_voxceleb2()
     rules = TrialRules(targets=100_000, nontargets=100_000, same=("gender",), different=("session",))
-    yield _seconds(
+    (seconds,) = in_turns(lambda: generate_trials(manifest, "drawn", rules), rounds=rounds, warm_up=1)
+    yield Measurement.of(
         "generate 2 x 100,000 trials of VoxCeleb2's size",
-        lambda: generate_trials(manifest, "drawn", rules),
-        rounds,
-        30.0,
-        f"{_VOX2_UTTERANCES:,} utterances of {_VOX2_SPEAKERS:,} speakers, same gender, different session",
+        seconds,
+        "s",
+        f"{len(manifest):,} utterances of {SPEAKERS:,} speakers, same gender, different session",
+        most=30,
     )
 
 
 def _of_list(name: str, path: Path, models: Path | None, rounds: int) -> Iterator[Measurement]:
     trials = Trials.read(path, models=models)
-    size = f"{len(trials):,} trials, {len(trials.utterances):,} utterances"
-    yield _seconds(f"{name}: read", lambda: Trials.read(path, models=models), rounds, 5.0, size)
-    yield _memory(f"{name}: read, memory", path, models, size)
-    yield _seconds(f"{name}: checksum", trials.sha256, rounds, 5.0, size)
     random = np.random.default_rng(0)
     embeddings = random.standard_normal((len(trials.utterances), _DIMENSIONS), dtype=np.float32)
-
-    def figures() -> None:
-        scores = cosine_scores(embeddings, trials)
-        ordered = SortedScores.of(scores[trials.target], scores[~trials.target])
-        ordered.eer()
-        for prior in (0.01, 0.05):
-            ordered.min_dcf(p_target=prior)
-
-    yield _seconds(
-        f"{name}: cosine + EER + minDCF", figures, rounds, 5.0, f"{size}, {_DIMENSIONS} dimensions"
-    )
     manifest = _manifest(list(trials.utterances), 1000)
-    yield _seconds(
-        f"{name}: conditions", lambda: conditions(trials, manifest), rounds, 10.0, f"{size}, 12 masks"
+    bounds = {
+        "read": 5,
+        "cosine + EER + minDCF": 5,
+        "read + cosine + EER + minDCF": 5,
+        "checksum": 5,
+        "conditions": 10,
+    }
+    taken = in_turns(
+        lambda: Trials.read(path, models=models),
+        lambda: _figures(trials, embeddings),
+        lambda: _figures(Trials.read(path, models=models), embeddings),
+        trials.sha256,
+        lambda: conditions(trials, manifest),
+        rounds=rounds,
+        warm_up=1,
+    )
+    size = f"{len(trials):,} trials, {len(trials.utterances):,} utterances, {_DIMENSIONS} dimensions"
+    for (what, most), seconds in zip(bounds.items(), taken, strict=True):
+        yield Measurement.of(f"{name}: {what}", seconds, "s", size, most=most)
+    arguments = [str(path), *([str(models)] if models else [])]
+    peaks = [peak_of(_READ, *arguments, before=_IMPORTS).added for _ in range(rounds)]
+    yield Measurement.of(f"{name}: read, memory", peaks, "MB", f"{size}, beyond imports", most=500)
+
+
+def _figures(trials: Trials, embeddings: np.ndarray) -> None:
+    scores = cosine_scores(embeddings, trials)
+    ordered = SortedScores.of(scores[trials.target], scores[~trials.target])
+    ordered.eer()
+    for prior in (0.01, 0.05):
+        ordered.min_dcf(p_target=prior)
+
+
+def _growth(
+    name: str, whole: tuple[Path, Path], half: tuple[Path, Path], rounds: int
+) -> Iterator[Measurement]:
+    """Memory of a process that reads, scores and measures, and how it grows with the trials."""
+    peaks = np.array(
+        [
+            [
+                peak_of(_READ + _SCORE, str(path), str(models), before=_IMPORTS).added
+                for path, models in (whole, half)
+            ]
+            for _ in range(rounds)
+        ]
+    )
+    what = "read + cosine + EER + minDCF"
+    yield Measurement.of(f"{name}: {what}, memory", peaks[:, 0], "MB", "beyond imports", most=500)
+    yield Measurement.of(
+        f"{name}: {what}, memory over that of half the trials",
+        peaks[:, 0] / peaks[:, 1],
+        "",
+        f"half: {np.median(peaks[:, 1]):.0f} MB",
+        most=2,
     )
 
 
-def _seconds(name: str, call: Callable[[], object], rounds: int, goal: float, detail: str) -> Measurement:
-    (seconds,) = in_turns(call, rounds=rounds, warm_up=1)
-    low, value, high = np.quantile(seconds, [0.25, 0.5, 0.75]).tolist()
-    return Measurement(name, value, low, high, "s", f"<= {goal:g} s", value <= goal, detail)
+_IMPORTS = """
+from benchmarks.trials import _DIMENSIONS, _figures
+import numpy as np
+from voxangle.data import Trials
+"""
+_READ = "trials = Trials.read(sys.argv[1], models=(sys.argv[2:] or [None])[0])"
+_SCORE = """
+random = np.random.default_rng(0)
+_figures(trials, random.standard_normal((len(trials.utterances), _DIMENSIONS), dtype=np.float32))
+"""
 
 
-def _memory(name: str, path: Path, models: Path | None, detail: str) -> Measurement:
-    """Most memory of a fresh process that reads the list, beyond that of its imports."""
-    # Not ru_maxrss: a child begins with its parent's.
-    source = (
-        "import re, sys; from voxangle.data import Trials; "
-        "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]); "
-        "at_first = peak(); "
-        "Trials.read(sys.argv[1], models=sys.argv[2] if len(sys.argv) > 2 else None); "
-        "print(at_first, peak())"
-    )
-    command = [sys.executable, "-c", source, str(path), *([str(models)] if models else [])]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    at_first, at_most = (int(number) * 1024 / 1e6 for number in output.split())
-    megabytes = at_most - at_first
-    return Measurement(
-        name,
-        megabytes,
-        megabytes,
-        megabytes,
-        "MB",
-        "<= 500 MB",
-        megabytes <= 500,
-        detail + ", beyond imports",
-    )
-
-
-def _cnceleb(folder: Path) -> tuple[Path, Path]:
+def _cnceleb(folder: Path, count: int) -> tuple[Path, Path]:
     random = np.random.default_rng(0)
     genres = random.choice(
         ["interview", "singing", "live_broadcast", "entertainment", "vlog"], _CNCELEB_TESTS
@@ -111,14 +129,15 @@ def _cnceleb(folder: Path) -> tuple[Path, Path]:
         f"test/id{s + 800:05d}-{genre}-{i % 20:02d}-{i:05d}.wav"
         for i, (s, genre) in enumerate(zip(speaker, genres, strict=True))
     ]
-    with (folder / "trials.lst").open("w") as trials, (folder / "enroll.map").open("w") as models:
-        for m in range(_CNCELEB_MODELS):
+    lists = folder / f"trials-{count}.lst", folder / f"enroll-{count}.map"
+    with lists[0].open("w") as trials, lists[1].open("w") as models:
+        for m in range(count):
             name = f"id{m + 800:05d}-enroll"
             trials.writelines(
                 f"{name} {test} {int(s == m)}\n" for test, s in zip(tests, speaker, strict=True)
             )
             models.write(" ".join([name, *(f"enroll/{name}-{i}.wav" for i in range(_ENROLMENTS))]) + "\n")
-    return folder / "trials.lst", folder / "enroll.map"
+    return lists
 
 
 def _vox1h(folder: Path) -> Path:
