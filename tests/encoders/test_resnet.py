@@ -17,9 +17,13 @@ BOTTLENECK = ResNetConfig(depth=50, channels=2, bins=12, dimension=10)
 BOTH = pytest.mark.parametrize("config", [BASIC, BOTTLENECK], ids=["basic", "bottleneck"])
 
 
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
 def trained(config: ResNetConfig) -> ResNet:
     """An encoder whose normalisations are no longer those of its birth."""
-    torch.manual_seed(0)
     encoder = ResNet(config)
     for module in encoder.modules():
         if isinstance(module, nn.BatchNorm2d):

@@ -14,9 +14,13 @@ from voxangle.encoders.simam_resnet import STAGES, SimAM, SimAMResNet, SimAMResN
 SMALL = SimAMResNetConfig(channels=4, bins=12, dimension=10, attention=6)
 
 
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
 def trained(config: SimAMResNetConfig = SMALL) -> SimAMResNet:
     """An encoder whose normalisations are no longer those of its birth."""
-    torch.manual_seed(0)
     encoder = SimAMResNet(config)
     for module in encoder.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
