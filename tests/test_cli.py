@@ -385,3 +385,30 @@ def test_the_model_of_another_architecture_is_refused(
     code, _, err = voxangle("verify", *files, "--model", model)
     assert code == 2
     assert "ecapa_tdnn" in err or "architecture" in err
+
+
+def test_a_list_with_a_recording_that_cannot_be_used_is_left_out_and_named(
+    voxangle: Terminal, tmp_path: Path, run: Path, voices: Path
+) -> None:
+    keys = sorted(str(path.relative_to(voices)) for path in voices.glob("*/*.wav"))
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    places = {key: voices / key for key in keys} | {keys[0]: tmp_path / "broken.wav"}
+    rows = [f"{places[key]},{key},{key[:2]},eval" for key in keys]
+    (tmp_path / "utterances.csv").write_text("path,utterance,speaker,split\n" + "\n".join(rows) + "\n")
+    (tmp_path / "trials").mkdir()
+    trial_list(tmp_path / "trials" / "all.txt", voices)
+    (tmp_path / "trials" / "late.txt").write_text("1 s4/u0.wav s4/u1.wav\n0 s4/u0.wav s5/u0.wav\n")
+    words = ["evaluate", "--model", run, "--corpus", "table", "--root", tmp_path, "--out", tmp_path / "e"]
+    code, out, _ = voxangle(*words)
+    assert code == 0
+    assert [path.name for path in (tmp_path / "e").glob("*.json")] == ["late.json"]
+    assert (
+        f"the list all is left out, because 1 of the recordings it names cannot be used, such as {keys[0]}"
+        in out
+    )
+    code, _, err = voxangle(*words, "--list", "all")
+    assert code == 2
+    assert (
+        f"the list all is left out, because 1 of the recordings it names cannot be used, such as {keys[0]}"
+        in err
+    )

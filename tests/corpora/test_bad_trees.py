@@ -21,6 +21,7 @@ from voxangle.corpora import CORPORA, Corpus
 from voxangle.corpora.completeness import Completeness, Tally, inspect
 from voxangle.corpora.prepared import prepare_split
 from voxangle.data import prepare as preparing
+from voxangle.data import shard_writer
 from voxangle.errors import CorpusError, MissingExtraError, TrialError, VoxangleError
 
 WITH_FILES = [name for name in TREES if name != "audio-folder, parquet"]
@@ -342,12 +343,14 @@ def test_m4a_without_the_extra_is_said_before_anything_is_decoded(
         path.unlink()
         miniature.write(path.with_suffix(".wav"), miniature.voice(0, 0, 0.25))
     monkeypatch.setitem(sys.modules, "av", None)
-    monkeypatch.setattr(preparing, "load", lambda *_, **__: pytest.fail("decoded before it was said"))
+    for writer in (preparing, shard_writer):
+        monkeypatch.setattr(writer, "load", lambda *_, **__: pytest.fail("decoded before it was said"))
     corpus = read(tree)
-    with pytest.raises(
-        MissingExtraError, match=r"\.m4a files \(1 of .*first: .*\.m4a\) needs the 'media' extra: pip install"
-    ):
+    said = r"\.m4a files \(1 of .*first: .*\.m4a\) needs the 'media' extra: pip install"
+    with pytest.raises(MissingExtraError, match=said):
         prepare_split(corpus, "eval")
+    with pytest.raises(MissingExtraError, match=said):
+        shard_writer.write_shards(corpus.splits["eval"], tree.root.parent / "shards")
 
 
 # --- names ---------------------------------------------------------------------------------------------------

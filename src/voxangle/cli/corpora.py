@@ -1,4 +1,4 @@
-"""``voxangle corpora``: list, get, check, prepare and shard."""
+"""``voxangle corpora``: list, get, check, prepare and shard; draw trial lists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from voxangle.cli.app import app, open_console
 if TYPE_CHECKING:
     from voxangle.quality import Limits
 
-corpora_app = typer.Typer(help="List, get, check, prepare and shard corpora.", no_args_is_help=True)
+corpora_app = typer.Typer(
+    help="List, get, check, prepare and shard corpora; draw trial lists.", no_args_is_help=True
+)
 app.add_typer(corpora_app, name="corpora")
 
 
@@ -116,10 +118,14 @@ def corpora_check(
     reader, place = corpus_reader(name), root or corpus_folder(name)
     if reader.check is not None:
         completeness = reader.check(place, headers=headers)
+        notes = ""
     else:
         corpus = reader.read(place)
         completeness = inspect(corpus.name, place, corpus.splits, {}, Tally(), headers=headers)
+        notes = corpus.notes
     typer.echo(str(completeness))
+    if notes:
+        typer.echo(f"note: {notes}")
     if limits is not None:
         suffix = ".csv" if as_csv else ".parquet"
         _check_audio(name, place, split, model, limits, out or Path("quality") / name, suffix)

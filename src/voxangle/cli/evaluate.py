@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,7 +80,8 @@ def evaluate(
         tested = _of_files(trials or [], models, root or Path())
     # First, because it may be refused.
     mean = subtract_mean and _mean(subtract_mean, mean_utterances, embedder, tested, console)
-    embeddings, manifest = _embed(embedder, tested, console)
+    embeddings, manifest, unusable = _embed(embedder, tested, console)
+    tested = tested.without(unusable)
     results = evaluate_lists(
         embeddings,
         tested.lists,
@@ -151,10 +152,36 @@ class _Tested:
     lists: list[Trials]
     corpus: Corpus | None = None
     root: Path = Path()
+    incomplete: tuple[str, ...] = ()
 
     @property
     def notes(self) -> list[str]:
-        return [self.corpus.notes] if self.corpus and self.corpus.notes else []
+        return [*([self.corpus.notes] if self.corpus and self.corpus.notes else []), *self.incomplete]
+
+    def without(self, unusable: dict[str, str]) -> _Tested:
+        """The lists whose recordings can all be used: a list is measured on whole, or not at all.
+
+        Args:
+            unusable: the cause, by key.
+
+        Raises:
+            TrialError: none of the lists is left.
+        """
+        from voxangle.errors import TrialError
+
+        whole, incomplete = [], []
+        for trials in self.lists:
+            missing = [key for key in trials.utterances if key in unusable]
+            if missing:
+                incomplete.append(
+                    f"the list {trials.name} is left out, because {len(missing)} of the recordings it names cannot "
+                    f"be used, such as {missing[0]}: {unusable[missing[0]]}"
+                )
+            else:
+                whole.append(trials)
+        if not whole:
+            raise TrialError("\n".join(incomplete) + "\nMend these recordings, or draw lists without them")
+        return replace(self, lists=whole, incomplete=tuple(incomplete))
 
     def speaker_of(self) -> dict[str, str] | None:
         """Who speaks in every utterance of the corpus."""
@@ -203,8 +230,10 @@ def _differently_named(lists: list[Trials]) -> list[Trials]:
     return lists
 
 
-def _embed(embedder: Embedder, tested: _Tested, console: Console) -> tuple[dict[str, Any], Manifest | None]:
-    """The embeddings of what the lists name, and its manifest where a corpus has one."""
+def _embed(
+    embedder: Embedder, tested: _Tested, console: Console
+) -> tuple[dict[str, Any], Manifest | None, dict[str, str]]:
+    """The embeddings of what the lists name, its manifest where a corpus has one, and what cannot be used and why."""
     import numpy as np
 
     from voxangle.console import counting
@@ -214,21 +243,23 @@ def _embed(embedder: Embedder, tested: _Tested, console: Console) -> tuple[dict[
 
     if tested.corpus is None:
         with counting(console, "embedding") as on_progress:
-            return embed_trials(embedder, tested.lists, tested.root, on_progress), None
+            return embed_trials(embedder, tested.lists, tested.root, on_progress), None, {}
     named = {key for trials in tested.lists for key in trials.utterances}
     embeddings: dict[str, Any] = {}
     manifests = []
+    unusable: dict[str, str] = {}
     for split, manifest in tested.corpus.splits.items():
         if named.isdisjoint(manifest.table["utterance"].to_pylist()):
             continue
         with counting(console, f"preparing {split}") as on_progress:
             prepared = prepare_split(tested.corpus, split, on_progress=on_progress)
+        unusable |= {one.utterance: one.cause for one in prepared.left_out if one.utterance in named}
         keys = prepared.manifest.table["utterance"].to_pylist()
         prepared = prepared.where(np.fromiter((key in named for key in keys), bool, len(keys)))
         with counting(console, f"embedding {split}") as on_progress:
             embeddings |= embed_prepared(embedder, prepared, on_progress)
         manifests.append(prepared.manifest)
-    return embeddings, Manifest.joined(manifests)
+    return embeddings, Manifest.joined(manifests), unusable
 
 
 def _mean(

@@ -40,7 +40,7 @@ from voxangle.data.pcm import FULL_SCALE, to_pcm, why_too_short
 from voxangle.errors import AudioError, CorpusError, MissingExtraError, StorageError
 from voxangle.storage import atomic_write
 
-__all__ = ["LeftOut", "Prepared", "prepare"]
+__all__ = ["LeftOut", "Prepared", "prepare", "require_extras"]
 
 Progress: TypeAlias = Callable[[int, int], None]
 
@@ -178,7 +178,7 @@ def prepare(
         return Prepared.open(folder)
     with _locked(folder):
         if not _finished(folder, plan):
-            _require_extras(manifest)
+            require_extras(manifest)
             _remove_others(folder, plan)
             _decode_shards(manifest, folder, plan, workers or len(os.sched_getaffinity(0)), on_progress)
             _finish(manifest, folder, plan)
@@ -197,8 +197,12 @@ def _finished(folder: Path, plan: str) -> bool:
     return bool(metadata.get(_PLAN) == plan.encode())
 
 
-def _require_extras(manifest: Manifest) -> None:
-    """Say before the first file is decoded, and not in hour three, that one needs an extra that is not installed."""
+def require_extras(manifest: Manifest) -> None:
+    """Say before the first file is decoded, and not in hour three, that one needs an extra that is not installed.
+
+    Raises:
+        MissingExtraError: by their names some of the files need the extra ``media``.
+    """
     if find_spec("av") is not None:
         return
     files = [path for path in dict.fromkeys(manifest.table["path"].to_pylist()) if is_media(Path(path), b"")]

@@ -30,6 +30,7 @@ from voxangle.data.ahead import worked_ahead
 from voxangle.data.manifest import SCHEMA, Manifest, Utterance
 from voxangle.data.pcm import to_pcm, why_too_short
 from voxangle.data.places import Place, place_of
+from voxangle.data.prepare import require_extras
 from voxangle.data.shards import FORMAT, TABLE, VERSION, Shard, Shards, read_index
 from voxangle.errors import AudioError, CorpusError
 
@@ -104,6 +105,7 @@ def write_shards(
     index = read_index(place)
     if index is None or index["release"] != release:
         _check_release(place, release)
+        require_extras(manifest)
         for name in place.names():
             if name.startswith(f".shard-{release}-"):  # a killed run's, half written
                 place.remove(name)
