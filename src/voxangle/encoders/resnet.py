@@ -166,7 +166,7 @@ Block = Callable[[int, int, int], BasicBlock | Bottleneck]  # of inputs, channel
 
 
 class ResidualTrunk(nn.Module):
-    """A stem and four stages of residual blocks, without the max-pooling of images (arXiv 1910.12592, table 2).
+    """A stem and four stages of residual blocks, without the max-pooling of images (arXiv 1910.12592).
 
     Each of the last three stages begins with a stride of 2 over bins and frames, and has twice the channels of
     the one before it.
