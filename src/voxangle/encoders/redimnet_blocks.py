@@ -31,7 +31,8 @@ def to_2d(x: Tensor, bins: int) -> Tensor:
 
     After bins were halved and channels doubled, or the reverse, the signal has the same channels as before.
     """
-    return x.unflatten(1, (bins, -1)).transpose(1, 2)
+    rows, channels, frames = x.shape
+    return x.reshape(rows, bins, channels // bins, frames).transpose(1, 2)
 
 
 def silence(x: Tensor, padding: Tensor | None) -> Tensor:
@@ -218,4 +219,5 @@ class AttentionLayer(nn.Module):
         return heard.transpose(1, 2).flatten(2)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        rows, frames, width = x.shape
+        return x.reshape(rows, frames, self.heads, width // self.heads).transpose(1, 2)
