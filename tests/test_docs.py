@@ -5,14 +5,17 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import typer
 
 from voxangle import objectives
+from voxangle.cli import app
 from voxangle.data import Trials
 
 ROOT = Path(__file__).parents[1]
@@ -93,7 +96,14 @@ def test_the_method_explains_every_switch(method: str, function: Callable[..., A
     assert [switch for switch in switches if not re.search(rf"`{switch}[`=]", method)] == []
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/method.md", "CONTRIBUTING.md"])
+DOCUMENTS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/*.md")),
+]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_lead_somewhere(document: str) -> None:
     path = ROOT / document
     for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
@@ -103,6 +113,32 @@ def test_links_lead_somewhere(document: str) -> None:
         goal = path.parent / file if file else path
         assert goal.exists(), target
         assert not anchor or anchor in anchors(goal), target
+
+
+def shell_commands(document: str) -> list[list[str]]:
+    """What the page types after ``voxangle``, a list of words each."""
+    blocks = re.findall(r"^```(?:sh|bash)\n(.*?)^```", document, re.DOTALL | re.MULTILINE)
+    found = []
+    for line in "\n".join(blocks).replace("\\\n", " ").splitlines():
+        words = shlex.split(re.sub(r"\$SET|\[|\]|\.\.\.", "", line), comments=True)
+        if "voxangle" in words:
+            found.append(words[words.index("voxangle") + 1 :])
+    return found
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_what_a_page_types_is_understood(document: str) -> None:
+    commands = shell_commands((ROOT / document).read_text(encoding="utf-8"))
+    assert commands or document not in {"README.md", "docs/corpora.md"}
+    for words in commands:
+        command: Any = typer.main.get_command(app)
+        context = command.make_context("voxangle", list(words))
+        while hasattr(command, "resolve_command"):
+            name, command, words = command.resolve_command(context, words)
+            assert command is not None
+            context = command.make_context(name, list(words), parent=context)  # refuses an unknown option
+        for recipe in re.findall(r"recipes/\S+\.yaml", " ".join(words)):
+            assert (ROOT / recipe).exists(), recipe
 
 
 def anchors(document: Path) -> set[str]:

@@ -19,7 +19,7 @@ import csv
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
@@ -46,7 +46,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 _FORMAT = 1
 _SHARD_SAMPLES = 32 * 2**20  # 64 MB, about half an hour
-_OPEN_SHARDS = 256  # each mapped file holds a descriptor, of which a process has about a thousand
+_OPEN_SHARDS = 256  # each holds a descriptor, of which a process has about a thousand
 _DTYPE = np.dtype("<i2")
 _SHARD_INDEX = pa.schema(
     [("row", pa.int64()), ("offset", pa.int64()), ("samples", pa.int64()), ("cause", pa.string())]
@@ -124,9 +124,9 @@ class Prepared:
         last = length if samples is None else first + samples
         if not 0 <= first <= last <= length:
             raise IndexError(f"samples [{first}, {last}) are not within the {length} of row {row}")
-        pcm = _mapped(self.folder, self._plan, int(self._shards[row]))
+        pcm = _opened(_pcm_path(self.folder, self._plan, int(self._shards[row])))
         offset = int(self._offsets[row])
-        waveform = pcm[offset + first : offset + last].astype(np.float32)
+        waveform = pcm.read(offset + first, last - first).astype(np.float32)
         waveform *= np.float32(1 / FULL_SCALE)
         return waveform
 
@@ -332,12 +332,32 @@ def _pcm_path(folder: Path, plan: str, shard: int) -> Path:
     return folder / f"shard-{plan}-{shard:05d}.pcm"
 
 
+class _Pcm:
+    """An open file of samples.
+
+    It is not mapped into memory: for a mapped crop the system reads as much around it as it reads ahead, which is
+    many times the crop.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = os.open(path, os.O_RDONLY)
+
+    def read(self, first: int, samples: int) -> NDArray[np.int16]:
+        content = os.pread(self._descriptor, _DTYPE.itemsize * samples, _DTYPE.itemsize * first)
+        if len(content) < _DTYPE.itemsize * samples:
+            raise CorpusError(f"{self._path}: the prepared audio is truncated; prepare it again")
+        return np.frombuffer(content, _DTYPE)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # it was never opened
+            os.close(self._descriptor)
+
+
 @lru_cache(maxsize=_OPEN_SHARDS)
-def _mapped(folder: Path, plan: str, shard: int) -> NDArray[np.int16]:
-    path = _pcm_path(folder, plan, shard)
+def _opened(path: Path) -> _Pcm:
     try:
-        # As a plain array: a slice of a memmap costs several times as much.
-        return np.asarray(np.memmap(path, _DTYPE, mode="r"))
+        return _Pcm(path)
     except OSError as error:
         raise CorpusError(
             f"{path}: the prepared audio cannot be read ({error.strerror}); prepare it again"

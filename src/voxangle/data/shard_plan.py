@@ -9,7 +9,7 @@ speakers from random places of the buffer.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,7 +127,7 @@ class ShardPlanner:
         """
         if not 0 <= rank < self._world_size:
             raise ValueError(f"rank {rank} is not in [0, {self._world_size})")
-        stretches = self._stretches(epoch)
+        stretches = self._stretches(epoch, rank)
         drawn = {
             r: list(self._draw(stretch.speakers, epoch, r))
             for r, stretch in enumerate(stretches)
@@ -177,17 +177,20 @@ class ShardPlanner:
             for cut in self._cuts(order)
         ]
 
-    def _stretches(self, epoch: int) -> list[_Stretch]:
+    def _stretches(self, epoch: int, rank: int) -> list[_Stretch]:
+        """Those of all ranks; only this rank's rows are shuffled within their groups."""
         order = self._order(epoch)
         random = np.random.default_rng(np.random.SeedSequence((self._seed, epoch), spawn_key=(3,)))
         stretches = []
-        for cut in self._cuts(order):
+        for r, cut in enumerate(self._cuts(order)):
             groups = order[cut]
             counts = self._counts[groups]
             of_row = np.repeat(np.arange(len(groups)), counts)
             within = np.arange(len(of_row)) - np.repeat(np.cumsum(counts) - counts, counts)
             rows = np.repeat(self._begins[groups], counts) + within
-            rows = rows[np.lexsort((random.random(len(rows)), of_row))]
+            shuffle = random.random(len(rows))
+            if r == rank:
+                rows = rows[np.lexsort((shuffle, of_row))]
             starts = np.flatnonzero(within % self._recordings == 0)
             speakers: list[int] = self._speaker[groups][of_row[starts]].tolist()
             stretches.append(_Stretch(rows, starts, speakers))
@@ -210,8 +213,8 @@ class ShardPlanner:
             while len(taken) < self._share and (waiting or read < len(speakers)):
                 if waiting:
                     place = int(next(chance) * len(waiting))
-                    waiting[place], waiting[-1] = waiting[-1], waiting[place]
-                    number = waiting.pop()
+                    number, waiting[place] = waiting[place], waiting[-1]
+                    del waiting[-1]
                 else:
                     number, read = read, read + 1
                 if taken.setdefault(speakers[number], number) != number:
@@ -238,5 +241,4 @@ class ShardPlanner:
 
 
 def _fractions(random: np.random.Generator) -> Iterator[float]:
-    while True:
-        yield from random.random(4096).tolist()
+    return chain.from_iterable(random.random(4096).tolist() for _ in repeat(None))

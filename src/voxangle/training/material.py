@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from voxangle.corpora import corpus_folder, corpus_reader
 from voxangle.corpora.corpus import Corpus
@@ -149,7 +151,7 @@ def divide(sources: Sequence[LabelledRecordings], config: DataConfig, notes: Seq
             "data.minimum_recordings"
         )
     held_out = _validation_speakers(usable, config.validation_speakers)
-    watched = np.isin(manifest.column("speaker"), list(held_out))
+    watched = pc.is_in(manifest.table["speaker"], pa.array(sorted(held_out), pa.string())).to_numpy()
     training = recordings.where(keep & ~watched)
     single = int((np.bincount(training.manifest.labels()) == 1).sum())
     if single:
