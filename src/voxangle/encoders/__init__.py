@@ -4,8 +4,11 @@ from voxangle.encoders.card import ModelCard, Threshold, TrainingSummary
 from voxangle.encoders.ecapa_tdnn import ECAPATDNN, ECAPATDNNConfig
 from voxangle.encoders.embedder import MINIMUM_SECONDS, EmbeddedFiles, Embedder
 from voxangle.encoders.encoder import BaseEncoderConfig, Encoder
-from voxangle.encoders.pooling import AttentiveStatistics
+from voxangle.encoders.pooling import AttentiveStatistics, FrameAttentiveStatistics, TemporalStatistics
+from voxangle.encoders.redimnet import ReDimNet, ReDimNetConfig, ReDimNetStage
 from voxangle.encoders.registry import ENCODERS, Architecture, EncoderConfig, build_encoder
+from voxangle.encoders.resnet import ResNet, ResNetConfig
+from voxangle.encoders.simam_resnet import SimAMResNet, SimAMResNetConfig
 
 __all__ = [
     "ECAPATDNN",
@@ -19,7 +22,16 @@ __all__ = [
     "Embedder",
     "Encoder",
     "EncoderConfig",
+    "FrameAttentiveStatistics",
     "ModelCard",
+    "ReDimNet",
+    "ReDimNetConfig",
+    "ReDimNetStage",
+    "ResNet",
+    "ResNetConfig",
+    "SimAMResNet",
+    "SimAMResNetConfig",
+    "TemporalStatistics",
     "Threshold",
     "TrainingSummary",
     "build_encoder",

@@ -12,6 +12,9 @@ from pydantic_core import CoreSchema, core_schema
 
 from voxangle.encoders.ecapa_tdnn import ECAPATDNN, ECAPATDNNConfig
 from voxangle.encoders.encoder import BaseEncoderConfig, Encoder
+from voxangle.encoders.redimnet import ReDimNet, ReDimNetConfig
+from voxangle.encoders.resnet import ResNet, ResNetConfig
+from voxangle.encoders.simam_resnet import SimAMResNet, SimAMResNetConfig
 
 __all__ = ["ENCODERS", "Architecture", "EncoderConfig", "build_encoder"]
 
@@ -25,6 +28,9 @@ class Architecture(NamedTuple):
 
 ENCODERS: dict[str, Architecture] = {
     "ecapa_tdnn": Architecture(ECAPATDNNConfig, ECAPATDNN),
+    "resnet": Architecture(ResNetConfig, ResNet),
+    "simam_resnet": Architecture(SimAMResNetConfig, SimAMResNet),
+    "redimnet": Architecture(ReDimNetConfig, ReDimNet),
 }
 
 
