@@ -15,6 +15,7 @@ SOURCE = Path(voxangle.__file__).parent
 ROOMS = [
     {"errors", "config", "storage", "console"},
     {"audio"},
+    {"runtime"},
     {"data"},
     {"corpora"},
     {"features"},

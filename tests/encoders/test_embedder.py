@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from voxangle.encoders import ECAPATDNN, ECAPATDNNConfig, Embedder, ModelCard
-from voxangle.encoders import embedder as room
 from voxangle.errors import AudioError
 from voxangle.features import Filterbank, FilterbankConfig
+from voxangle.runtime import embedding as room
 
 CONFIG = ECAPATDNNConfig(bins=20, channels=32, dimension=24, squeeze=8, aggregation=48, attention=16)
 CARD = ModelCard(name="test", encoder=CONFIG, filterbank=FilterbankConfig(bins=20))

@@ -14,9 +14,9 @@ from voxangle.corpora import folder
 from voxangle.corpora.prepared import prepare_split
 from voxangle.data import Trials
 from voxangle.encoders import ECAPATDNNConfig, Embedder, ModelCard, build_encoder
-from voxangle.encoders.archive import write_embeddings
 from voxangle.errors import TrialError
 from voxangle.features import Filterbank
+from voxangle.runtime.archive import write_embeddings
 from voxangle.scoring import (
     AveragedSplit,
     MeanEmbedding,

@@ -12,9 +12,9 @@ from voxangle.corpora import folder
 from voxangle.corpora.prepared import prepare_split, split_of
 from voxangle.data import Trials
 from voxangle.encoders import ECAPATDNNConfig, Embedder, ModelCard, build_encoder
-from voxangle.encoders.archive import write_embeddings
 from voxangle.errors import CorpusError, TrialError
 from voxangle.features import Filterbank
+from voxangle.runtime.archive import write_embeddings
 from voxangle.scoring.system import embed_prepared, embed_trials, evaluate_lists, model_of
 
 

@@ -23,8 +23,8 @@ def embed(
 ) -> None:
     """One embedding a recording, in an .npz by key: the list's line, or the path as given."""
     from voxangle.console import counting
-    from voxangle.encoders.archive import write_embeddings
     from voxangle.errors import AudioError, CorpusError
+    from voxangle.runtime.archive import write_embeddings
 
     if bool(paths) == bool(list_file):
         raise VoxangleError("give recordings or folders, or a --list of them")

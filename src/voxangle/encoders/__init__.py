@@ -1,14 +1,15 @@
 """Encoders: from features to one vector a recording, and the model that is used."""
 
-from voxangle.encoders.card import ModelCard, Threshold, TrainingSummary
+from voxangle.encoders.card import ModelCard, TrainingSummary
 from voxangle.encoders.ecapa_tdnn import ECAPATDNN, ECAPATDNNConfig
-from voxangle.encoders.embedder import MINIMUM_SECONDS, EmbeddedFiles, Embedder
+from voxangle.encoders.embedder import Embedder
 from voxangle.encoders.encoder import BaseEncoderConfig, Encoder
 from voxangle.encoders.pooling import AttentiveStatistics, FrameAttentiveStatistics, TemporalStatistics
 from voxangle.encoders.redimnet import ReDimNet, ReDimNetConfig, ReDimNetStage
 from voxangle.encoders.registry import ENCODERS, Architecture, EncoderConfig, build_encoder
 from voxangle.encoders.resnet import ResNet, ResNetConfig
 from voxangle.encoders.simam_resnet import SimAMResNet, SimAMResNetConfig
+from voxangle.runtime import MINIMUM_SECONDS, EmbeddedFiles, Threshold
 
 __all__ = [
     "ECAPATDNN",

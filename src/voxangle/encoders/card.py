@@ -8,24 +8,9 @@ from voxangle import __version__
 from voxangle.config import Config
 from voxangle.encoders.registry import EncoderConfig
 from voxangle.features import FilterbankConfig
+from voxangle.runtime.card import Threshold
 
 __all__ = ["ModelCard", "Threshold", "TrainingSummary"]
-
-
-class Threshold(Config):
-    """The score from which two recordings count as one voice, and where it comes from.
-
-    Attributes:
-        value: the cosine score at the threshold.
-        source: what it was set on, for a person to read.
-        false_acceptance: share of non-target trials at or above it there, from 0 to 1.
-        false_rejection: share of target trials below it there, from 0 to 1.
-    """
-
-    value: float
-    source: str = Field(min_length=1)
-    false_acceptance: float | None = Field(default=None, ge=0.0, le=1.0)
-    false_rejection: float | None = Field(default=None, ge=0.0, le=1.0)
 
 
 class TrainingSummary(Config):

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from voxangle.audio import SAMPLE_RATE
 from voxangle.data.prepare import Prepared
 from voxangle.encoders import Embedder
-from voxangle.encoders.embedder import MINIMUM_SECONDS
 from voxangle.objectives import own_class_posterior
+from voxangle.runtime import MINIMUM_SECONDS
 from voxangle.scoring.system import embed_prepared
 from voxangle.training.checkpoint import Checkpoint
 

@@ -13,9 +13,8 @@ from voxangle.audio import SAMPLE_RATE
 from voxangle.data import Manifest, Trials
 from voxangle.data.batches import LabelledRecordings
 from voxangle.data.conditions import conditions
-from voxangle.encoders import Embedder
-from voxangle.encoders.embedder import MINIMUM_SECONDS
 from voxangle.errors import TrialError
+from voxangle.runtime import MINIMUM_SECONDS, BaseEmbedder
 from voxangle.scoring.evaluate import evaluate
 from voxangle.scoring.mean_embedding import SEED, MeanEmbedding, drawn_rows, keys_sha256
 from voxangle.scoring.result import AveragedSplit, MeanSubtraction, Model, Result
@@ -28,13 +27,13 @@ OnProgress = Callable[[int, int], None]
 ByKey = dict[str, NDArray[np.float32]]
 
 
-def model_of(embedder: Embedder) -> Model:
+def model_of(embedder: BaseEmbedder) -> Model:
     """Name and checksum of a model, for its results; the checksum is empty of one that was not loaded."""
     return Model(name=embedder.card.name, sha256=embedder.weights_sha256)
 
 
 def embed_trials(
-    embedder: Embedder, lists: Sequence[Trials], root: Path, on_progress: OnProgress | None = None
+    embedder: BaseEmbedder, lists: Sequence[Trials], root: Path, on_progress: OnProgress | None = None
 ) -> ByKey:
     """Embeddings of all recordings that the lists name, whose keys are paths below ``root``.
 
@@ -55,7 +54,7 @@ def embed_trials(
 
 
 def embed_prepared(
-    embedder: Embedder, prepared: LabelledRecordings, on_progress: OnProgress | None = None
+    embedder: BaseEmbedder, prepared: LabelledRecordings, on_progress: OnProgress | None = None
 ) -> ByKey:
     """Embeddings of prepared recordings, by utterance."""
     keys = prepared.manifest.column("utterance")
@@ -72,7 +71,7 @@ def embed_prepared(
 
 
 def mean_of_recordings(
-    embedder: Embedder,
+    embedder: BaseEmbedder,
     recordings: LabelledRecordings,
     corpora: Sequence[AveragedSplit],
     *,

@@ -22,7 +22,7 @@ from voxangle.augment import Augmenter, build_banks
 from voxangle.console import counting
 from voxangle.data.batches import CropBatch
 from voxangle.encoders import build_encoder
-from voxangle.encoders.card import ModelCard, Threshold, TrainingSummary
+from voxangle.encoders.card import ModelCard, TrainingSummary
 from voxangle.encoders.embedder import Embedder
 from voxangle.errors import CheckpointError, DivergenceError
 from voxangle.features import Filterbank
@@ -30,6 +30,7 @@ from voxangle.metrics import OperatingPoint, eer
 from voxangle.objectives import Objective, backward_balanced
 from voxangle.objectives.gathering import gather_embeddings, gather_labels
 from voxangle.recipe import Recipe
+from voxangle.runtime import Threshold
 from voxangle.scoring import cosine_scores
 from voxangle.storage import cache_folder, writable_folder
 from voxangle.training.checkpoint import CHECKPOINT, Checkpoint
