@@ -1,9 +1,11 @@
 """Encoders: from features to one vector a recording, and the model that is used."""
 
+from voxangle.encoders.campplus import CAMPlusPlus, CAMPlusPlusConfig
 from voxangle.encoders.card import ModelCard, TrainingSummary
 from voxangle.encoders.ecapa_tdnn import ECAPATDNN, ECAPATDNNConfig
 from voxangle.encoders.embedder import Embedder
 from voxangle.encoders.encoder import BaseEncoderConfig, Encoder
+from voxangle.encoders.eres2netv2 import ERes2NetV2, ERes2NetV2Config
 from voxangle.encoders.pooling import AttentiveStatistics, FrameAttentiveStatistics, TemporalStatistics
 from voxangle.encoders.redimnet import ReDimNet, ReDimNetConfig, ReDimNetStage
 from voxangle.encoders.registry import ENCODERS, Architecture, EncoderConfig, build_encoder
@@ -18,7 +20,11 @@ __all__ = [
     "Architecture",
     "AttentiveStatistics",
     "BaseEncoderConfig",
+    "CAMPlusPlus",
+    "CAMPlusPlusConfig",
     "ECAPATDNNConfig",
+    "ERes2NetV2",
+    "ERes2NetV2Config",
     "EmbeddedFiles",
     "Embedder",
     "Encoder",

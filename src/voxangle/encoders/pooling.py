@@ -14,6 +14,7 @@ __all__ = [
     "weighted_statistics",
 ]
 
+SMALLEST = 1.01e-8  # 1e-8 itself is nothing to the optimiser of ONNX graphs, which drops the sum
 VARIANCE_FLOOR = 1e-5  # keeps the gradient of the square root finite where a channel does not vary
 
 
@@ -61,7 +62,7 @@ class TemporalStatistics(nn.Module):
             3D-Speaker and in WeSpeaker's first versions, 1e-7 in WeSpeaker today.
     """
 
-    def __init__(self, epsilon: float = 1e-8) -> None:
+    def __init__(self, epsilon: float = SMALLEST) -> None:
         super().__init__()
         self.epsilon = epsilon
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from voxangle.encoders.campplus import CAMPlusPlus, CAMPlusPlusConfig
 from voxangle.encoders.ecapa_tdnn import ECAPATDNN, ECAPATDNNConfig
 from voxangle.encoders.encoder import BaseEncoderConfig, Encoder
+from voxangle.encoders.eres2netv2 import ERes2NetV2, ERes2NetV2Config
 from voxangle.encoders.redimnet import ReDimNet, ReDimNetConfig
 from voxangle.encoders.resnet import ResNet, ResNetConfig
 from voxangle.encoders.simam_resnet import SimAMResNet, SimAMResNetConfig
@@ -30,6 +32,8 @@ ENCODERS: dict[str, Architecture] = {
     "ecapa_tdnn": Architecture(ECAPATDNNConfig, ECAPATDNN),
     "resnet": Architecture(ResNetConfig, ResNet),
     "simam_resnet": Architecture(SimAMResNetConfig, SimAMResNet),
+    "campplus": Architecture(CAMPlusPlusConfig, CAMPlusPlus),
+    "eres2netv2": Architecture(ERes2NetV2Config, ERes2NetV2),
     "redimnet": Architecture(ReDimNetConfig, ReDimNet),
 }
 
