@@ -231,6 +231,6 @@ def _reflected(x: Tensor, reach: int, padding: Tensor | None) -> Tensor:
     if padding is None:
         return nn.functional.pad(x, (reach, reach), mode="reflect")
     last = (~padding).sum(dim=-1, keepdim=True) - 1
-    places = torch.arange(-reach, x.shape[-1] + reach, device=x.device).abs().expand(len(x), 1, -1)
+    places = torch.arange(-reach, x.shape[-1] + reach, device=x.device).abs().expand(x.shape[0], 1, -1)
     places = torch.where(places > last, 2 * last - places, places).clamp(min=0)
     return x.gather(2, places.expand(-1, x.shape[1], -1))
