@@ -13,10 +13,11 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
+from voxangle.audio import AudioInfo
 from voxangle.encoders import ECAPATDNN, ECAPATDNNConfig, Embedder, ModelCard
 from voxangle.errors import AudioError
 from voxangle.features import Filterbank, FilterbankConfig
-from voxangle.runtime import embedding as room
+from voxangle.runtime import sources
 
 CONFIG = ECAPATDNNConfig(bins=20, channels=32, dimension=24, squeeze=8, aggregation=48, attention=16)
 CARD = ModelCard(name="test", encoder=CONFIG, filterbank=FilterbankConfig(bins=20))
@@ -137,7 +138,9 @@ Load = Callable[[str], NDArray[np.float32]]
 
 
 def decode_with(monkeypatch: pytest.MonkeyPatch, load: Load) -> None:
-    monkeypatch.setattr(room, "load", load)
+    """Files by name, whose headers say nothing."""
+    monkeypatch.setattr(sources, "load", load)
+    monkeypatch.setattr(sources, "probe", lambda _: AudioInfo(1.0, 16_000, 1, "made up"))
 
 
 def of_name(path: str) -> NDArray[np.float32]:
@@ -151,10 +154,11 @@ def of_name(path: str) -> NDArray[np.float32]:
 
 def test_files_give_what_their_waveforms_give(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
     decode_with(monkeypatch, of_name)
-    monkeypatch.setattr(room, "CHUNK_SECONDS", 3.0)
     paths = [str(i) for i in range(23)]
     seen: list[tuple[int, int]] = []
-    result = embedder.embed_files(paths, on_progress=lambda done, total: seen.append((done, total)))
+    result = embedder.embed_files(
+        paths, on_progress=lambda done, total: seen.append((done, total)), batch_seconds=2.5
+    )
     np.testing.assert_allclose(
         result.embeddings, embedder.embed([of_name(path) for path in paths]), rtol=0, atol=1e-4
     )
@@ -231,15 +235,14 @@ def test_a_corpus_is_never_decoded_whole(embedder: Embedder, monkeypatch: pytest
 
     def slow(_module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         nonlocal embedded
-        time.sleep(0.02)
+        time.sleep(0.005)
         ahead.append(len(decoded) - embedded)
         embedded += len(inputs[0])
 
     decode_with(monkeypatch, load)
-    monkeypatch.setattr(room, "CHUNK_SECONDS", 3.0)
     hook = embedder.encoder.register_forward_pre_hook(slow)
-    embedder.embed_files([str(i) for i in range(80)], workers=2)
+    embedder.embed_files([str(i) for i in range(300)], workers=2, batch_seconds=1.0)
     hook.remove()
-    assert embedded == 80
-    # A chunk holds at most six of these files, and eight are under way.
-    assert max(ahead) <= 6 + 8
+    assert embedded == 300
+    # Forty batches of a second hold at most eighty of these files, and eight are under way.
+    assert max(ahead) <= 80 + 8

@@ -1,28 +1,46 @@
-"""From waveforms or files to embeddings, whatever computes them: which may be used, and how they are batched."""
+"""From recordings to embeddings, whatever computes them: read ahead, cut, batched, and put together again in order."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voxangle.audio import SAMPLE_RATE, Waveform, load
+from voxangle.audio import SAMPLE_RATE
 from voxangle.errors import AudioError
+from voxangle.runtime.batching import LikeLengths
 from voxangle.runtime.card import Card
+from voxangle.runtime.sources import MINIMUM_SECONDS, SILENCE, AudioFile, Piece, Samples, Source, pieces
+from voxangle.runtime.windows import Window, Windows
 
-__all__ = ["MINIMUM_SECONDS", "BaseEmbedder", "EmbeddedFiles"]
+__all__ = ["MINIMUM_SECONDS", "BaseEmbedder", "EmbeddedFiles", "Embedding", "PartSize"]
 
-MINIMUM_SECONDS = 0.25  # a shorter recording is refused: hardly a syllable
 BATCH_SECONDS = 30.0  # padded, of one batch; a CPU is slower with more, a GPU busy enough
-CHUNK_SECONDS = 600.0  # decoded files gathered before they are embedded, so that batches are of like lengths
+BATCHES_AHEAD = 40  # of decoded audio (77 MB), out of which a batch of like lengths is chosen: 1 % padding
 NOT_FINITE = "its embedding is not finite: the model's weights are broken, or the samples are out of range"
+
+
+class Embedding(NamedTuple):
+    """What became of one recording.
+
+    Attributes:
+        vector: (D,) float32, not of unit length; None where there is an error.
+        samples: how many were read, at 16 kHz.
+        windows: how many windows had a part in the vector.
+        error: why there is no vector.
+    """
+
+    vector: NDArray[np.float32] | None
+    samples: int
+    windows: int
+    error: AudioError | None = None
 
 
 class EmbeddedFiles(NamedTuple):
@@ -39,16 +57,34 @@ class EmbeddedFiles(NamedTuple):
     left_out: tuple[AudioError, ...]
 
 
+class PartSize(NamedTuple):
+    """When a part of a long list is full: no batch crosses from one part into the next.
+
+    Attributes:
+        recordings: at so many,
+        samples: or at so many samples, whichever comes first.
+    """
+
+    recordings: int = 2048
+    samples: int = 8 * 3600 * SAMPLE_RATE
+
+    def full(self, recordings: int, samples: int) -> bool:
+        """Whether a part that holds so much is to be closed."""
+        return recordings >= self.recordings or samples >= self.samples
+
+
 class BaseEmbedder(ABC):
     """A model that takes waveforms and files; what it is made of computes one padded batch.
 
     Attributes:
         card: what the model says about itself.
         weights_sha256: of its weights; empty of a model that was not loaded.
+        windows: how long recordings are cut, the same for every use of the model; None to embed them whole.
     """
 
     card: Card
     weights_sha256: str = ""
+    windows: Windows | None = Windows()
 
     @property
     @abstractmethod
@@ -56,12 +92,11 @@ class BaseEmbedder(ABC):
         """D, the length of an embedding."""
 
     def embed(
-        self, waveforms: Sequence[NDArray[np.floating]], *, batch_seconds: float = BATCH_SECONDS
+        self, waveforms: Sequence[Samples], *, batch_seconds: float = BATCH_SECONDS
     ) -> NDArray[np.float32]:
         """Embeddings of waveforms, in their order, the same (to 1e-4) however they are batched.
 
-        Waveforms of like lengths go together, padded; one longer than ``batch_seconds`` goes alone and whole, so
-        that the longest one bounds the memory (the ECAPA-TDNN of 512 channels takes 2 GB for ten minutes).
+        Waveforms of like lengths go together, padded; one longer than a window is cut (``Windows``).
 
         Args:
             waveforms: N arrays (samples,) in [-1, 1] at 16 kHz, 0.25 s or longer each.
@@ -74,12 +109,13 @@ class BaseEmbedder(ABC):
             AudioError: a waveform (named ``waveform 3`` for the fourth) is too short, silent or not finite, or its
                 embedding is not finite.
         """
-        for index, waveform in enumerate(waveforms):
-            if cause := _unusable(waveform):
-                raise AudioError(f"waveform {index}", cause)
-        embeddings = self._embed(waveforms, batch_seconds)
-        for index in _not_finite(embeddings):
-            raise AudioError(f"waveform {index}", NOT_FINITE)
+        sources = [_Waveform(f"waveform {index}", waveform) for index, waveform in enumerate(waveforms)]
+        embeddings = np.empty((len(waveforms), self.dimension), dtype=np.float32)
+        every = sum(map(len, waveforms))
+        for row, one in enumerate(self._stream(sources, 0, batch_seconds, every, None)):
+            if one.error is not None:
+                raise one.error
+            embeddings[row] = one.vector
         return embeddings
 
     def embed_files(
@@ -91,9 +127,7 @@ class BaseEmbedder(ABC):
         workers: int = 2,
         batch_seconds: float = BATCH_SECONDS,
     ) -> EmbeddedFiles:
-        """Embeddings of audio files, decoded in threads while others are embedded.
-
-        At most ten minutes of decoded audio and four files a worker wait in memory at a time.
+        """Embeddings of audio files, decoded in threads while others are embedded; see ``embed_stream``.
 
         Args:
             paths: the files, in any form that ``voxangle.audio.load`` reads.
@@ -106,44 +140,90 @@ class BaseEmbedder(ABC):
             AudioError: a file cannot be used, and ``on_error`` is None.
         """
         embeddings = np.empty((len(paths), self.dimension), dtype=np.float32)
-        left_out: dict[int, AudioError] = {}
-
-        def leave_out(row: int, error: AudioError) -> None:
-            if on_error is None:
-                raise error
-            left_out[row] = error
-            on_error(error)
-
-        done = 0
-        with closing(_decode(paths, workers)) as decoded:
-            for chunk in _chunks(decoded):
-                usable = {}
-                for row, result in chunk:
-                    if isinstance(result, AudioError):
-                        leave_out(row, result)
-                    elif cause := _unusable(result):
-                        leave_out(row, AudioError(paths[row], cause))
-                    else:
-                        usable[row] = result
-                rows = list(usable)
-                embeddings[rows] = self._embed(list(usable.values()), batch_seconds)
-                for index in _not_finite(embeddings[rows]):
-                    leave_out(rows[index], AudioError(paths[rows[index]], NOT_FINITE))
-                done += len(chunk)
+        kept: list[int] = []
+        left_out: list[AudioError] = []
+        stream = self.embed_stream(map(AudioFile, paths), workers=workers, batch_seconds=batch_seconds)
+        with closing(stream):
+            for row, one in enumerate(stream):
+                if one.error is None:
+                    embeddings[len(kept)] = one.vector
+                    kept.append(row)
+                elif on_error is None:
+                    raise one.error
+                else:
+                    left_out.append(one.error)
+                    on_error(one.error)
                 if on_progress is not None:
-                    on_progress(done, len(paths))
-        kept = np.array([row for row in range(len(paths)) if row not in left_out], dtype=np.int64)
-        return EmbeddedFiles(embeddings[kept], kept, tuple(left_out[row] for row in sorted(left_out)))
+                    on_progress(row + 1, len(paths))
+        return EmbeddedFiles(embeddings[: len(kept)].copy(), np.array(kept, dtype=np.int64), tuple(left_out))
 
-    def _embed(self, waveforms: Sequence[NDArray[np.floating]], batch_seconds: float) -> NDArray[np.float32]:
-        lengths = np.array([len(waveform) for waveform in waveforms], dtype=np.int64)
-        embeddings = np.empty((len(waveforms), self.dimension), dtype=np.float32)
-        for rows in _batches(lengths, int(batch_seconds * SAMPLE_RATE)):
-            padded = np.zeros((len(rows), lengths[rows].max()), dtype=np.float32)
-            for place, row in enumerate(rows):
-                padded[place, : lengths[row]] = waveforms[row]
-            embeddings[rows] = self._embed_padded(padded, lengths[rows])
-        return embeddings
+    def embed_stream(
+        self,
+        sources: Iterable[Source],
+        *,
+        workers: int = 2,
+        batch_seconds: float = BATCH_SECONDS,
+        part: PartSize | None = None,
+    ) -> Generator[Embedding]:
+        """Embeddings of any number of recordings, in their order, in memory that does not grow with them.
+
+        Threads decode while others are embedded; recordings, and the windows of long ones, wait until there are
+        others of like length (40 batches of decoded audio, and four recordings a worker). What goes into a batch
+        depends on the recordings alone, so that the same list gives the same bits again.
+
+        Args:
+            sources: the recordings.
+            workers: threads that read them; 0 for none.
+            batch_seconds: the most seconds in a batch, padding counted.
+            part: the list is embedded in parts of this size, each as if there were no other.
+
+        Yields:
+            One for every recording, with its vector or its error.
+        """
+        ahead = int(BATCHES_AHEAD * batch_seconds * SAMPLE_RATE)
+        return self._stream(sources, workers, batch_seconds, ahead, part)
+
+    def _stream(
+        self,
+        sources: Iterable[Source],
+        workers: int,
+        batch_seconds: float,
+        ahead: int,
+        part: PartSize | None,
+    ) -> Generator[Embedding]:
+        waiting = LikeLengths[_Part](int(batch_seconds * SAMPLE_RATE))
+        unfinished: deque[_Recording] = deque()
+        recordings = samples = 0  # of this part
+        with closing(pieces(sources, self.windows, workers)) as read:
+            for piece in read:
+                if not unfinished or unfinished[-1].read:
+                    unfinished.append(_Recording(piece.name))
+                recording = unfinished[-1]
+                if (item := recording.take(piece)) is not None:
+                    waiting.add(item)
+                full = False
+                if recording.read:
+                    recordings += 1
+                    samples += recording.samples
+                    full = part is not None and part.full(recordings, samples)
+                while waiting.samples > ahead or (full and len(waiting)):
+                    self._embed_batch(waiting.leave())
+                if full:
+                    recordings = samples = 0
+                while unfinished and unfinished[0].finished:
+                    yield unfinished.popleft().embedding()
+        while len(waiting):
+            self._embed_batch(waiting.leave())
+        for recording in unfinished:
+            yield recording.embedding()
+
+    def _embed_batch(self, batch: Sequence[_Part]) -> None:
+        lengths = np.array([part.samples for part in batch], dtype=np.int64)
+        padded = np.zeros((len(batch), lengths.max()), dtype=np.float32)
+        for row, part in zip(padded, batch, strict=True):
+            row[: part.samples] = part.waveform
+        for part, vector in zip(batch, self._embed_padded(padded, lengths), strict=True):
+            part.recording.add(vector, part.samples)
 
     @abstractmethod
     def _embed_padded(
@@ -152,58 +232,72 @@ class BaseEmbedder(ABC):
         """Embeddings, (B, D), of waveforms (B, T) that hold (B,) samples each and then zeros."""
 
 
-def _unusable(waveform: NDArray[np.floating]) -> str | None:
-    if waveform.ndim != 1 or not np.issubdtype(waveform.dtype, np.floating):
-        return f"expected one channel of floating-point samples, found {waveform.dtype} {waveform.shape}"
-    seconds = len(waveform) / SAMPLE_RATE
-    if seconds < MINIMUM_SECONDS:
-        return f"{seconds:.3f} s is too short for an embedding: at least {MINIMUM_SECONDS} s"
-    if not np.isfinite(waveform).all():
-        return "samples that are not finite"
-    if not waveform.any():
-        return "silence: every sample is zero"
-    return None
+@dataclass(frozen=True, slots=True)
+class _Waveform:
+    """A recording in memory."""
+
+    name: str
+    waveform: Samples
+
+    def length(self) -> int:
+        return len(self.waveform)
+
+    def read(self, window: Window | None) -> Samples:
+        if window is None:
+            return self.waveform
+        return self.waveform[window.first : window.first + window.samples]
 
 
-def _not_finite(embeddings: NDArray[np.float32]) -> list[int]:
-    return [int(row) for row in np.flatnonzero(~np.isfinite(embeddings).all(axis=1))]
+class _Part(NamedTuple):
+    """A waveform that waits to be embedded, and what it is of."""
+
+    samples: int
+    waveform: Samples
+    recording: _Recording
 
 
-def _batches(lengths: NDArray[np.int64], most: int) -> Iterator[NDArray[np.intp]]:
-    """Rows in batches whose padded size is at most ``most`` samples, or one row; the longest first."""
-    order = np.argsort(-lengths, kind="stable")
-    while len(order):
-        count = max(1, most // int(lengths[order[0]]))
-        yield order[:count]
-        order = order[count:]
+@dataclass(slots=True, eq=False)
+class _Recording:
+    """What is known of a recording while its pieces are read and embedded."""
 
+    name: str | Path
+    samples: int = 0
+    windows: int = 0
+    read: bool = False  # to its end
+    error: AudioError | None = None
+    _awaited: int = 0  # pieces that wait to be embedded
+    _weighted: NDArray[np.float64] | None = None
+    _weight: int = 0
 
-def _decode(paths: Sequence[str | Path], workers: int) -> Generator[tuple[int, Waveform | AudioError]]:
-    """Every file's waveform, or what is wrong with it, in order; a few files are decoded ahead."""
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    ahead: deque[Future[Waveform]] = deque()
-    try:
-        for row in range(len(paths)):
-            while len(ahead) < 4 * workers and row + len(ahead) < len(paths):
-                ahead.append(pool.submit(load, paths[row + len(ahead)]))
-            try:
-                yield row, ahead.popleft().result()
-            except AudioError as error:
-                yield row, error
-    finally:
-        pool.shutdown(cancel_futures=True)
+    def take(self, piece: Piece) -> _Part | None:
+        """Note a piece; what of it is to be embedded."""
+        self.samples = max(self.samples, piece.end)
+        self.error = piece.error
+        self.read = piece.last
+        if piece.waveform is not None:
+            self._awaited += 1
+            self.windows += 1
+            return _Part(len(piece.waveform), piece.waveform, self)
+        if self.read and not self.windows and self.error is None:
+            self.error = AudioError(self.name, SILENCE)
+        return None
 
+    def add(self, vector: NDArray[np.float32], samples: int) -> None:
+        """Note the embedding of a piece."""
+        self._awaited -= 1
+        self._weight += samples
+        weighted = vector.astype(np.float64) * samples
+        self._weighted = weighted if self._weighted is None else self._weighted + weighted
 
-def _chunks(
-    decoded: Iterator[tuple[int, Waveform | AudioError]],
-) -> Iterator[list[tuple[int, Waveform | AudioError]]]:
-    chunk: list[tuple[int, Waveform | AudioError]] = []
-    samples = 0
-    for row, result in decoded:
-        chunk.append((row, result))
-        samples += 0 if isinstance(result, AudioError) else len(result)
-        if samples >= CHUNK_SECONDS * SAMPLE_RATE:
-            yield chunk
-            chunk, samples = [], 0
-    if chunk:
-        yield chunk
+    @property
+    def finished(self) -> bool:
+        return self.read and not self._awaited
+
+    def embedding(self) -> Embedding:
+        """The weighted mean of its pieces' embeddings, see ``Windows``."""
+        if self.error is None and self._weighted is not None:
+            vector = (self._weighted / self._weight).astype(np.float32)
+            if np.isfinite(vector).all():
+                return Embedding(vector, self.samples, self.windows)
+            self.error = AudioError(self.name, NOT_FINITE)
+        return Embedding(None, self.samples, 0, self.error)
