@@ -16,6 +16,7 @@ __all__ = [
     "StorageError",
     "TrialError",
     "VoxangleError",
+    "missing_extra",
     "nearest",
 ]
 
@@ -67,6 +68,15 @@ class MissingExtraError(VoxangleError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs the '{extra}' extra: pip install 'voxangle[{extra}]'")
+
+
+_TRAINING = {"matplotlib", "pyarrow", "safetensors", "torch", "yaml"}
+
+
+def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
+    """What to install where the library that could not be imported comes with an extra; None of any other."""
+    library = (error.name or "").partition(".")[0]
+    return MissingExtraError(f"this (it uses {library})", "train") if library in _TRAINING else None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -11,11 +11,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # The order of these is the order of the commands in the help.
 # isort: off
-from voxangle.cli import train, evaluate, use, corpora  # noqa: F401
+from voxangle.cli import train, evaluate, use, export, corpora  # noqa: F401
 
 # isort: on
 from voxangle.cli.app import app
-from voxangle.errors import VoxangleError
+from voxangle.errors import VoxangleError, missing_extra
 
 __all__ = ["app", "main"]
 
@@ -26,6 +26,12 @@ def main() -> None:
         app()
     except VoxangleError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        extra = missing_extra(error)
+        if extra is None:
+            raise
+        print(f"error: {extra}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except OSError as error:
         # The disk, a permission, a name that cannot be: the surroundings, not the program.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +15,19 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from voxangle.encoders import Embedder
+    from voxangle.runtime import BaseEmbedder
 
-__all__ = ["AsJson", "Model", "app", "load_model", "open_console", "print_json"]
+__all__ = [
+    "AsJson",
+    "Model",
+    "Runtime",
+    "RuntimeOption",
+    "app",
+    "load_model",
+    "load_trained",
+    "open_console",
+    "print_json",
+]
 
 
 app = typer.Typer(
@@ -25,9 +37,26 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+class Runtime(StrEnum):
+    """What computes the embeddings."""
+
+    TORCH = "torch"
+    ONNX = "onnx"
+
+
 Model = Annotated[
     Path | None,
-    typer.Option("--model", "-m", envvar="VOXANGLE_MODEL", help="A run's folder, or the model folder in it."),
+    typer.Option(
+        "--model",
+        "-m",
+        envvar="VOXANGLE_MODEL",
+        help="A run's folder, the model folder in it, or the .onnx of `voxangle export onnx`.",
+    ),
+]
+RuntimeOption = Annotated[
+    Runtime | None,
+    typer.Option("--runtime", help="What computes; onnx for an .onnx, else torch. onnx needs no torch."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -57,16 +86,39 @@ def print_json(content: object) -> None:
     typer.echo(json.dumps(content, indent=2))
 
 
-def load_model(model: Path | None) -> tuple[Embedder, Path]:
-    """The model asked for, and its folder."""
-    from voxangle.encoders import Embedder
+def load_model(model: Path | None, runtime: Runtime | None = None) -> tuple[BaseEmbedder, Path]:
+    """The model asked for, in the runtime asked for (a ``FILE.onnx`` asks for its own), and its folder."""
     from voxangle.errors import CheckpointError
 
-    if model is None:
-        runs = sorted(Path("runs").glob("**/model/model.json"))
-        known = ", ".join(str(run.parent.parent) for run in runs)
+    path = _named(model)
+    exported = path.suffix == ".onnx"
+    if exported and runtime is Runtime.TORCH:
         raise CheckpointError(
-            "no model is given: name a run with --model or $VOXANGLE_MODEL "
-            + (f"(here are: {known})" if known else "(`voxangle demo` or `voxangle train RECIPE` makes one)")
+            f"{path}: torch cannot run an exported model; name the folder of the trained one"
         )
-    return Embedder.load(model), model
+    if exported or runtime is Runtime.ONNX:
+        from voxangle.runtime import OnnxEmbedder
+
+        return OnnxEmbedder.load(path), path.parent if exported else path
+    return load_trained(path)
+
+
+def load_trained(model: Path | None) -> tuple[Embedder, Path]:
+    """The model asked for, in torch, and its folder."""
+    path = _named(model)
+    from voxangle.encoders import Embedder
+
+    return Embedder.load(path), path
+
+
+def _named(model: Path | None) -> Path:
+    from voxangle.errors import CheckpointError
+
+    if model is not None:
+        return model
+    runs = sorted(Path("runs").glob("**/model/model.json"))
+    known = ", ".join(str(run.parent.parent) for run in runs)
+    raise CheckpointError(
+        "no model is given: name a run with --model or $VOXANGLE_MODEL "
+        + (f"(here are: {known})" if known else "(`voxangle demo` or `voxangle train RECIPE` makes one)")
+    )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from voxangle.corpora.corpus import Corpus
     from voxangle.data import Manifest, Trials
-    from voxangle.encoders import Embedder
+    from voxangle.runtime import BaseEmbedder
     from voxangle.scoring import MeanEmbedding, Result
 
 
@@ -231,7 +231,7 @@ def _differently_named(lists: list[Trials]) -> list[Trials]:
 
 
 def _embed(
-    embedder: Embedder, tested: _Tested, console: Console
+    embedder: BaseEmbedder, tested: _Tested, console: Console
 ) -> tuple[dict[str, Any], Manifest | None, dict[str, str]]:
     """The embeddings of what the lists name, its manifest where a corpus has one, and what cannot be used and why."""
     import numpy as np
@@ -263,7 +263,7 @@ def _embed(
 
 
 def _mean(
-    source: str, utterances: int | None, embedder: Embedder, tested: _Tested, console: Console
+    source: str, utterances: int | None, embedder: BaseEmbedder, tested: _Tested, console: Console
 ) -> MeanEmbedding:
     """The mean to subtract: of a split, of what a recipe trains on, or of an archive."""
     from voxangle.console import counting

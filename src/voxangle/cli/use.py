@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from voxangle.cli.app import AsJson, Model, app, load_model, open_console, print_json
+from voxangle.cli.app import AsJson, Model, RuntimeOption, app, load_model, open_console, print_json
 from voxangle.errors import VoxangleError
 
 
@@ -20,6 +20,7 @@ def embed(
     ] = None,
     root: Annotated[Path, typer.Option(help="What the list's paths are relative to.")] = Path(),
     out: Annotated[Path, typer.Option("--out", "-o", help="The .npz to write.")] = Path("embeddings.npz"),
+    runtime: RuntimeOption = None,
 ) -> None:
     """One embedding a recording, in an .npz by key: the list's line, or the path as given."""
     from voxangle.console import counting
@@ -29,7 +30,7 @@ def embed(
     if bool(paths) == bool(list_file):
         raise VoxangleError("give recordings or folders, or a --list of them")
     files = _listed(list_file, root) if list_file else _found(paths or [])
-    embedder, _ = load_model(model)
+    embedder, _ = load_model(model, runtime)
     left_out: list[AudioError] = []
     with counting(open_console(), "embedding") as on_progress:
         embedded = embedder.embed_files(
@@ -53,6 +54,7 @@ def verify(
     second: Annotated[Path, typer.Argument(help="Another recording.")],
     model: Model = None,
     threshold: Annotated[float | None, typer.Option(help="Decide here instead of at the model's.")] = None,
+    runtime: RuntimeOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Is it the same voice? The score, the decision, and where the threshold comes from."""
@@ -60,7 +62,7 @@ def verify(
 
     import numpy as np
 
-    embedder, _ = load_model(model)
+    embedder, _ = load_model(model, runtime)
     a, b = embedder.embed_files([first, second]).embeddings
     score = float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
     known = embedder.card.threshold

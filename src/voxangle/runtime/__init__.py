@@ -2,5 +2,6 @@
 
 from voxangle.runtime.card import Card, Threshold
 from voxangle.runtime.embedding import MINIMUM_SECONDS, BaseEmbedder, EmbeddedFiles
+from voxangle.runtime.onnx_embedder import OnnxEmbedder
 
-__all__ = ["MINIMUM_SECONDS", "BaseEmbedder", "Card", "EmbeddedFiles", "Threshold"]
+__all__ = ["MINIMUM_SECONDS", "BaseEmbedder", "Card", "EmbeddedFiles", "OnnxEmbedder", "Threshold"]
