@@ -24,11 +24,12 @@ def kaldi_filterbank(waveform: NDArray[np.float32], config: FilterbankConfig) ->
     options.frame_opts.dither = 0.0
     options.frame_opts.samp_freq = 16_000
     options.frame_opts.snip_edges = True
+    options.frame_opts.window_type = config.window
     options.mel_opts.num_bins = config.bins
     options.mel_opts.low_freq = config.low_hz
     options.mel_opts.high_freq = config.high_hz
     bank = kaldi.OnlineFbank(options)
-    bank.accept_waveform(16_000, (waveform * 2.0**15).tolist())
+    bank.accept_waveform(16_000, (waveform * config.full_scale).tolist())
     bank.input_finished()
     return np.stack([bank.get_frame(i) for i in range(bank.num_frames_ready)])
 
@@ -92,6 +93,8 @@ def test_a_pure_tone_agrees_with_kaldi(hertz: float) -> None:
     [
         FilterbankConfig(bins=40, subtract_mean=False),
         FilterbankConfig(bins=23, low_hz=100, high_hz=3_800, subtract_mean=False),
+        FilterbankConfig(window="hamming", subtract_mean=False),
+        FilterbankConfig(full_scale=1.0, subtract_mean=False),
     ],
 )
 def test_other_settings_agree_with_kaldi(config: FilterbankConfig) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "EncoderConfig",
     "FrameAttentiveStatistics",
     "ModelCard",
+    "Origin",
     "ReDimNet",
     "ReDimNetConfig",
     "ReDimNetStage",

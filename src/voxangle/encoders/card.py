@@ -7,10 +7,10 @@ from pydantic import Field, model_validator
 from voxangle import __version__
 from voxangle.config import Config
 from voxangle.encoders.registry import EncoderConfig
-from voxangle.features import FilterbankConfig
+from voxangle.features import AnyFilterbankConfig, FilterbankConfig
 from voxangle.runtime.card import Threshold
 
-__all__ = ["ModelCard", "Threshold", "TrainingSummary"]
+__all__ = ["ModelCard", "Origin", "Threshold", "TrainingSummary"]
 
 
 class TrainingSummary(Config):
@@ -29,6 +29,22 @@ class TrainingSummary(Config):
     seed: int
 
 
+class Origin(Config):
+    """Where a model's weights came from that another toolkit trained.
+
+    Attributes:
+        toolkit: the toolkit's name.
+        file: name of the file of weights.
+        sha256: of that file.
+        licence: the licence of the weights, as stated beside them; None if nothing was.
+    """
+
+    toolkit: str = Field(min_length=1)
+    file: str = Field(min_length=1)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    licence: str | None = None
+
+
 class ModelCard(Config):
     """Everything needed to build a model again and to use it well, but its weights.
 
@@ -38,14 +54,16 @@ class ModelCard(Config):
         filterbank: the features' settings.
         threshold: the threshold it decides at; None if none was set.
         training: how it was trained; None if unknown.
+        origin: where its weights came from; None if voxangle trained them.
         voxangle: the version of voxangle that made it.
     """
 
     name: str
     encoder: EncoderConfig
-    filterbank: FilterbankConfig = FilterbankConfig()
+    filterbank: AnyFilterbankConfig = FilterbankConfig()
     threshold: Threshold | None = None
     training: TrainingSummary | None = None
+    origin: Origin | None = None
     voxangle: str = __version__
 
     @model_validator(mode="after")

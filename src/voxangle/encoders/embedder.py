@@ -14,7 +14,7 @@ from torch import nn
 from voxangle.encoders.card import ModelCard
 from voxangle.encoders.encoder import Encoder
 from voxangle.encoders.model_folder import read_model, write_model
-from voxangle.features import Filterbank
+from voxangle.features import BaseFilterbank, build_filterbank
 from voxangle.runtime.embedding import BaseEmbedder
 
 __all__ = ["Embedder"]
@@ -35,7 +35,7 @@ class Embedder(BaseEmbedder):
 
     def __init__(
         self,
-        filterbank: Filterbank,
+        filterbank: BaseFilterbank,
         encoder: Encoder,
         card: ModelCard,
         *,
@@ -60,7 +60,7 @@ class Embedder(BaseEmbedder):
         card, encoder, weights_sha256 = read_model(path)
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        embedder = cls(Filterbank(card.filterbank), encoder.eval(), card, device=device)
+        embedder = cls(build_filterbank(card.filterbank), encoder.eval(), card, device=device)
         embedder.weights_sha256 = weights_sha256
         return embedder
 

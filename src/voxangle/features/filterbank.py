@@ -2,23 +2,25 @@
 
 The definition is Kaldi's (``feature-window.cc``, ``mel-computations.cc``, ``feature-fbank.cc``): frames of
 25 ms every 10 ms that lie whole within the signal, the mean of each frame removed, pre-emphasis 0.97 within
-the frame, Povey window, power spectrum of 512 points, triangles on the mel scale, natural logarithm. There is
-no dither, so that the same recording has the same features.
+the frame, Povey's or Hamming's window, power spectrum of 512 points, triangles on the mel scale, natural
+logarithm. There is no dither, so that the same recording has the same features.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from voxangle.audio import SAMPLE_RATE
-from voxangle.config import Config
-from voxangle.features.padding import padding_mask
+from voxangle.features.base import BaseFilterbank, BaseFilterbankConfig
+from voxangle.features.mel import triangles
 
 __all__ = ["Filterbank", "FilterbankConfig"]
 
@@ -26,25 +28,25 @@ FRAME = 400  # samples: 25 ms
 SHIFT = 160  # samples: 10 ms
 FFT = 512
 PRE_EMPHASIS = 0.97
-SCALE = 2.0**15  # Kaldi counts 16-bit steps where we count from -1 to 1
 FLOOR = torch.finfo(torch.float32).eps
 
 
-class FilterbankConfig(Config):
+class FilterbankConfig(BaseFilterbankConfig):
     """Settings of ``Filterbank``.
 
     Attributes:
-        bins: number of mel filters.
         low_hz: lower edge of the first filter, in Hz.
         high_hz: upper edge of the last filter, in Hz, at most 8000 (half of 16 kHz).
-        subtract_mean: subtract from each bin its mean over the recording (cepstral mean normalisation), which
-            cancels a fixed channel.
+        window: ``povey`` is Kaldi's default; ``hamming`` is WeSpeaker's.
+        full_scale: what a sample of 1.0 counts as before the logarithm: 32768 as Kaldi counts steps of 16 bits, 1
+            in 3D-Speaker. With the mean subtracted it matters for the faintest sounds alone, at the floor.
     """
 
-    bins: int = Field(default=80, ge=1)
+    definition: Literal["kaldi"] = "kaldi"
     low_hz: float = Field(default=20.0, ge=0.0)
     high_hz: float = Field(default=SAMPLE_RATE / 2, le=SAMPLE_RATE / 2)
-    subtract_mean: bool = True
+    window: Literal["povey", "hamming"] = "povey"
+    full_scale: float = Field(default=2.0**15, gt=0.0)
 
     @model_validator(mode="after")
     def _every_filter_hears_something(self) -> FilterbankConfig:
@@ -58,62 +60,34 @@ class FilterbankConfig(Config):
         return self
 
 
-class Filterbank(nn.Module):
-    """Log-mel energies of a batch of waveforms, computed in float32 under any autocast.
+class Filterbank(BaseFilterbank):
+    """Log-mel energies of a batch of waveforms, as Kaldi defines them: 1 + (T - 400) // 160 frames of T samples.
 
     Args:
         config: the settings; the defaults are the field's (80 filters from 20 Hz to 8 kHz, mean subtracted).
     """
 
+    shortest = FRAME
+    needs = f"one frame ({FRAME} samples, 25 ms)"
     window: Tensor
     weights: Tensor
 
     def __init__(self, config: FilterbankConfig | None = None) -> None:
         super().__init__()
-        self.config = config or FilterbankConfig()
+        self.config = config = config or FilterbankConfig()
+        self.full_scale = config.full_scale
         # Not persistent: the config is their whole truth, so they do not belong among the weights of a model.
-        self.register_buffer("window", torch.from_numpy(povey_window()).float(), persistent=False)
-        mel = mel_weights(self.config.bins, self.config.low_hz, self.config.high_hz)
+        window = WINDOWS[config.window]()
+        self.register_buffer("window", torch.from_numpy(window).float(), persistent=False)
+        mel = mel_weights(config.bins, config.low_hz, config.high_hz)
         self.register_buffer("weights", torch.from_numpy(mel).float(), persistent=False)
 
-    def forward(self, waveforms: Tensor, samples: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Log-mel energies, and how many frames of each row are real.
+    def frames_of(self, samples: Tensor) -> Tensor:
+        """Those that lie whole within the samples."""
+        return 1 + (samples - FRAME) // SHIFT
 
-        Args:
-            waveforms: (B, T) in [-1, 1] at 16 kHz, T >= 400 (one frame of 25 ms).
-            samples: (B,) integers, the length of each row before padding, in samples; None if none is padded.
-
-        Returns:
-            features: (B, F, bins) float32 with F = 1 + (T - 400) // 160, natural logarithm; exactly zero
-                beyond a row's frames. What stands in the padding of ``waveforms`` changes nothing.
-            frames: (B,) integers, 1 + (samples - 400) // 160; None if ``samples`` is None.
-
-        Raises:
-            ValueError: a row is shorter than one frame, or ``samples`` exceeds T.
-        """
-        if waveforms.shape[-1] < FRAME:
-            raise ValueError(
-                f"a waveform of {waveforms.shape[-1]} samples is shorter than one frame "
-                f"({FRAME} samples, 25 ms)"
-            )
-        if samples is not None and not torch.compiler.is_compiling():
-            _check_lengths(samples, waveforms.shape[-1])
-        with torch.autocast(waveforms.device.type, enabled=False):
-            features = self._log_mel(waveforms.float())
-        if samples is None:
-            if self.config.subtract_mean:
-                features = features - features.mean(dim=1, keepdim=True)
-            return features, None
-        frames = 1 + (samples - FRAME) // SHIFT
-        padding = padding_mask(frames, features.shape[1]).unsqueeze(-1)
-        features = features.masked_fill(padding, 0.0)
-        if self.config.subtract_mean:
-            mean = features.sum(dim=1, keepdim=True) / frames[:, None, None]
-            features = (features - mean).masked_fill(padding, 0.0)
-        return features, frames
-
-    def _log_mel(self, waveforms: Tensor) -> Tensor:
-        frames = (waveforms * SCALE).unfold(-1, FRAME, SHIFT)
+    def _log_mel(self, waveforms: Tensor, samples: Tensor | None) -> Tensor:  # noqa: ARG002 - no frame reads padding
+        frames = (waveforms * self.full_scale).unfold(-1, FRAME, SHIFT)
         frames = frames - frames.mean(dim=-1, keepdim=True)
         # Kaldi's first sample of a frame has itself as predecessor.
         previous = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
@@ -129,29 +103,25 @@ def povey_window() -> NDArray[np.float64]:
     return window
 
 
+def hamming_window() -> NDArray[np.float64]:
+    """Kaldi's Hamming window, 0.54 - 0.46 cos, which is symmetric: (400,)."""
+    return np.hamming(FRAME)
+
+
+WINDOWS: dict[str, Callable[[], NDArray[np.float64]]] = {"povey": povey_window, "hamming": hamming_window}
+
+
 def mel_weights(bins: int, low_hz: float, high_hz: float) -> NDArray[np.float64]:
     """Triangles of unit height, evenly spaced and straight on the mel scale: (257, bins).
 
     The scale is 1127 ln(1 + f / 700) with f in Hz; neighbouring triangles overlap by half.
     """
     low, high = _mel(low_hz), _mel(high_hz)
-    edges = low + (high - low) / (bins + 1) * np.arange(bins + 2)
+    edges = low + (high - low) / (bins + 1) * np.arange(bins + 2, dtype=np.float64)
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
-    points = np.array([[_mel(SAMPLE_RATE / FFT * k)] for k in range(FFT // 2 + 1)])
-    rising, falling = (points - left) / (centre - left), (right - points) / (right - centre)
-    weights: NDArray[np.float64] = np.minimum(rising, falling).clip(min=0.0)
-    return weights
+    points = np.array([_mel(SAMPLE_RATE / FFT * k) for k in range(FFT // 2 + 1)])
+    return triangles(points, left, centre, right)
 
 
 def _mel(hertz: float) -> float:
     return 1127.0 * math.log1p(hertz / 700.0)
-
-
-def _check_lengths(samples: Tensor, total: int) -> None:
-    wrong = ((samples < FRAME) | (samples > total)).nonzero()
-    if len(wrong):
-        row = int(wrong[0])
-        raise ValueError(
-            f"row {row}: a length of {int(samples[row])} samples is outside {FRAME} (one frame of 25 ms) "
-            f"to {total} (the padded length)"
-        )

@@ -25,7 +25,7 @@ from voxangle.encoders import build_encoder
 from voxangle.encoders.card import ModelCard, TrainingSummary
 from voxangle.encoders.embedder import Embedder
 from voxangle.errors import CheckpointError, DivergenceError
-from voxangle.features import Filterbank
+from voxangle.features import build_filterbank
 from voxangle.metrics import OperatingPoint, eer
 from voxangle.objectives import Objective, backward_balanced
 from voxangle.objectives.gathering import gather_embeddings, gather_labels
@@ -108,7 +108,7 @@ class Run:
         for note in banks.notes:
             say(console, note)
         self.augmenter = Augmenter(recipe.augment, banks)
-        self.filterbank = Filterbank(recipe.features).to(ranks.device)
+        self.filterbank = build_filterbank(recipe.features).to(ranks.device)
         self.encoder = build_encoder(recipe.encoder).to(ranks.device)
         self.objective = Objective(
             recipe.objective, speakers=len(self.speakers), dimension=self.encoder.dimension
