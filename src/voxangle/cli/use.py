@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from voxangle.cli.app import AsJson, Model, RuntimeOption, app, load_model, open_console, print_json
-from voxangle.errors import VoxangleError
+from voxangle.errors import AudioError, VoxangleError
+
+if TYPE_CHECKING:
+    from voxangle.runtime import BaseEmbedder
+    from voxangle.runtime.corpus import Engine
+    from voxangle.runtime.recording_list import RecordingList
+    from voxangle.runtime.windows import Windows
 
 
 @app.command()
@@ -18,33 +25,69 @@ def embed(
     list_file: Annotated[
         Path | None, typer.Option("--list", help="A file with a path a line; its text becomes the key.")
     ] = None,
-    root: Annotated[Path, typer.Option(help="What the list's paths are relative to.")] = Path(),
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .npz to write.")] = Path("embeddings.npz"),
+    corpus: Annotated[
+        str | None, typer.Option(help="A corpus of `voxangle corpora list`; its utterances are the keys.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="With --corpus: the split.")] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="What the list's paths are relative to, or where the corpus lies."),
+    ] = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="An .npz, or a folder of Parquet parts that a killed run goes on with."
+        ),
+    ] = Path("embeddings.npz"),
     runtime: RuntimeOption = None,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that decode, of each copy of the model.")] = 2,
+    window: Annotated[
+        float | None, typer.Option(help="Seconds of a window of a long recording; 0 embeds it whole. [60]")
+    ] = None,
+    overlap: Annotated[float, typer.Option(help="Seconds that neighbouring windows share.")] = 0.0,
+    ray: Annotated[
+        bool,
+        typer.Option("--ray", help="Compute on the Ray cluster of $RAY_ADDRESS, or on one started here."),
+    ] = False,
+    models: Annotated[
+        int | None, typer.Option(min=1, help="With --ray: copies of the model; one a GPU or machine.")
+    ] = None,
 ) -> None:
-    """One embedding a recording, in an .npz by key: the list's line, or the path as given."""
+    """One embedding a recording, by key: the list's line, the corpus's utterance, or the path as given."""
     from voxangle.console import counting
-    from voxangle.errors import AudioError, CorpusError
-    from voxangle.runtime.archive import write_embeddings
+    from voxangle.errors import CorpusError
+    from voxangle.runtime.corpus import embed_corpus, here
 
-    if bool(paths) == bool(list_file):
-        raise VoxangleError("give recordings or folders, or a --list of them")
-    files = _listed(list_file, root) if list_file else _found(paths or [])
+    if sum(map(bool, (paths, list_file, corpus))) != 1:
+        raise VoxangleError("give recordings or folders, a --list of them, or a --corpus")
+    if (split and not corpus) or (models and not ray):
+        raise VoxangleError("--split goes with --corpus, and --models with --ray")
+    if corpus:
+        recordings = _of_corpus(corpus, split, root)
+    else:
+        recordings = _listed(list_file, root or Path()) if list_file else _found(paths or [])
     embedder, _ = load_model(model, runtime)
-    left_out: list[AudioError] = []
-    with counting(open_console(), "embedding") as on_progress:
-        embedded = embedder.embed_files(
-            list(files.values()), on_progress=on_progress, on_error=left_out.append
-        )
-    for error in left_out:
+    if window is not None or overlap:
+        embedder.windows = _windows(window, overlap)
+    engine = _on_ray(embedder, models, workers) if ray else here(embedder, workers)
+
+    def tell(error: AudioError) -> None:
         typer.echo(f"left out: {error}", err=True)
-    if not len(embedded.kept):
-        raise CorpusError(f"none of the {len(files)} recordings can be used; nothing was written")
-    keys = list(files)
-    write_embeddings(out, [keys[row] for row in embedded.kept], embedded.embeddings)
+
+    with counting(open_console(), "embedding") as on_progress:
+        if out.suffix == ".npz":
+            kept, before = _embed_into_archive(engine, recordings, out, tell, on_progress), 0
+        else:
+            written = embed_corpus(embedder, recordings, out, engine, on_progress=on_progress, on_error=tell)
+            kept, before = _kept(out), written.before
+    if not kept:
+        written_or_not = "nothing was written" if out.suffix == ".npz" else f"{out} says why"
+        raise CorpusError(f"none of the {len(recordings)} recordings can be used; {written_or_not}")
+    left_out = len(recordings) - kept
     typer.echo(
-        f"{len(embedded.kept)} embeddings of {embedder.dimension} dimensions are in {out}"
-        + (f"; {len(left_out)} recordings were left out" if left_out else "")
+        f"{kept} embeddings of {embedder.dimension} dimensions are in {out}"
+        + (f"; {left_out} recordings were left out" if left_out else "")
+        + (f"; {before} recordings had been done before" if before else "")
     )
 
 
@@ -103,8 +146,88 @@ def verify(
     console.print(f"model      {embedder.card.name}", highlight=False)
 
 
-def _listed(list_file: Path, root: Path) -> dict[str, Path]:
+def _embed_into_archive(
+    engine: Engine,
+    recordings: RecordingList,
+    out: Path,
+    on_error: Callable[[AudioError], None],
+    on_progress: Callable[[int, int], None],
+) -> int:
+    """Embed all of a short list, and write the ``.npz`` if any recording could be used; how many could."""
+    from contextlib import closing
+
+    import numpy as np
+
+    from voxangle.runtime.archive import write_embeddings
+    from voxangle.runtime.embedding import PartSize
+
+    by_key = {}
+    with closing(engine(recordings, 0, PartSize())) as stream:
+        for done, (key, one) in enumerate(zip(recordings.keys(), stream, strict=True), start=1):
+            if one.vector is not None:
+                by_key[key] = one.vector
+            if one.error is not None:
+                on_error(one.error)
+            on_progress(done, len(recordings))
+    if by_key:
+        write_embeddings(out, by_key, np.stack(list(by_key.values())))
+    return len(by_key)
+
+
+def _kept(folder: Path) -> int:
+    from voxangle.runtime.parts import PartFolder
+
+    parts = PartFolder.open(folder)
+    return sum(int(table["error"].null_count) for table in parts.tables(["error"]))
+
+
+def _on_ray(embedder: BaseEmbedder, models: int | None, workers: int) -> Engine:
+    from voxangle.encoders import Embedder
+    from voxangle.runtime.ray_cluster import on_ray
+
+    if not isinstance(embedder, Embedder):
+        raise VoxangleError(
+            "--ray sends a trained model to the machines: name its folder, not an exported one"
+        )
+    return on_ray(embedder, models=models, workers=workers)
+
+
+def _windows(seconds: float | None, overlap: float) -> Windows | None:
+    from pydantic import ValidationError
+
+    from voxangle.runtime.windows import Windows
+
+    if seconds == 0:
+        return None
+    try:
+        return Windows(overlap=overlap) if seconds is None else Windows(seconds=seconds, overlap=overlap)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise VoxangleError(
+            f"--window {60.0 if seconds is None else seconds:g} --overlap {overlap:g}: {first['msg']}"
+        ) from error
+
+
+def _of_corpus(name: str, split: str | None, root: Path | None) -> RecordingList:
+    from voxangle.corpora import corpus_folder, corpus_reader
+    from voxangle.corpora.prepared import split_of
     from voxangle.errors import CorpusError
+    from voxangle.runtime.recording_list import RecordingList
+
+    corpus = corpus_reader(name).read(root or corpus_folder(name))
+    if split is None:
+        if len(corpus.splits) > 1:
+            raise CorpusError(
+                f"corpus '{name}' has several splits; give one with --split: {', '.join(corpus.splits)}"
+            )
+        split = next(iter(corpus.splits))
+    manifest = split_of(corpus, split)
+    return RecordingList.of_manifest(manifest.table, manifest.root)
+
+
+def _listed(list_file: Path, root: Path) -> RecordingList:
+    from voxangle.errors import CorpusError
+    from voxangle.runtime.recording_list import RecordingList
 
     try:
         lines = [line.removesuffix("\r") for line in list_file.read_text(encoding="utf-8").split("\n")]
@@ -112,15 +235,16 @@ def _listed(list_file: Path, root: Path) -> dict[str, Path]:
         raise CorpusError(f"{list_file}: cannot be read as a list of recordings ({error})") from error
     if any("\0" in line for line in lines):
         raise CorpusError(f"{list_file}: holds a NUL byte, so it is no list of recordings")
-    files = {line: root / line for line in lines if line.strip()}
+    files = {line: line for line in lines if line.strip()}
     if not files:
         raise CorpusError(f"{list_file}: the list is empty")
-    return files
+    return RecordingList.of_files(files, root)
 
 
-def _found(paths: list[Path]) -> dict[str, Path]:
+def _found(paths: list[Path]) -> RecordingList:
     from voxangle.audio import AUDIO_SUFFIXES
     from voxangle.errors import CorpusError
+    from voxangle.runtime.recording_list import RecordingList
 
     files: dict[str, Path] = {}
     for path in paths:
@@ -133,4 +257,4 @@ def _found(paths: list[Path]) -> dict[str, Path]:
             files.update((str(file), file) for file in inside)
         else:
             files[str(path)] = path
-    return files
+    return RecordingList.of_files(files)
