@@ -157,9 +157,10 @@ def _translated(module: WaveformEncoder) -> tuple[onnx.ModelProto, list[str]]:
                 verbose=False,
             )
     except torch.onnx.errors.OnnxExporterError as error:
-        raise CheckpointError(f"the encoder cannot be exported to ONNX: {error}") from error
+        cause = " ".join(str(error.__cause__ or error).split("\n\n")[0].split())
+        raise CheckpointError(f"the encoder cannot be exported to ONNX ({cause})") from error
     if program is None:
-        raise CheckpointError("the encoder cannot be exported to ONNX: torch's exporter gave nothing")
+        raise CheckpointError("the encoder cannot be exported to ONNX (torch gave no program)")
     graph: onnx.ModelProto = program.model_proto
     features = [node.name for node in graph.graph.node if "'filterbank'" in _scopes(node)]
     for node in graph.graph.node:
