@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from voxangle.training.allocator import keep_freed_memory
 
-_NAMES = ("road", "balancing", "contrast", "metrics", "trials", "size", "loading", "augmentation")
+_NAMES = ("road", "balancing", "contrast", "metrics", "trials", "size", "loading", "augmentation", "encoders")
 
 
 def main() -> None:
@@ -34,6 +35,7 @@ def main() -> None:
     from benchmarks.augmentation import augmentation
     from benchmarks.balancing import balancing
     from benchmarks.contrastive import contrast
+    from benchmarks.encoders import encoders
     from benchmarks.loading import loading
     from benchmarks.metrics import error_rates
     from benchmarks.ratio import Measurement
@@ -51,10 +53,15 @@ def main() -> None:
         "size": lambda: size(3),
         "loading": lambda: loading(3),
         "augmentation": lambda: augmentation(3),
+        "encoders": lambda: encoders(options.rounds),
     }
     if unknown := set(options.names) - set(benchmarks):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(benchmarks)}")
-    measurements = [m for name in options.names or benchmarks for m in benchmarks[name]()]
+    measurements = []
+    for name in options.names or benchmarks:
+        for m in benchmarks[name]():
+            measurements.append(m)
+            print(f"{name}: {m.name}: {_short(m.value)} {m.unit}", file=sys.stderr, flush=True)
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     ).stdout.strip()

@@ -12,6 +12,7 @@ from voxangle.encoders import Embedder
 from voxangle.recipe import Recipe
 from voxangle.training.checkpoint import Checkpoint
 from voxangle.training.loop import train
+from voxangle.training.material import gather_material
 from voxangle.training.plan import make_plan
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -133,3 +134,19 @@ def test_the_plan_of_a_recipe_on_a_miniature(name: str, data: Path) -> None:
     if name.startswith("c"):
         assert any("were joined" in note for note in plan.notes)
         assert any("data.join_seconds" in note for note in plan.notes)
+
+
+def test_the_plan_of_what_was_prepared_is_what_the_run_will_find(data: Path) -> None:
+    recipe = small("cnceleb_ecapa1024_full", data)
+    guess = {line.what: line for line in make_plan(recipe, measured_steps=1).lines}
+    assert guess["epoch"].basis == guess["classes"].basis == "estimated"
+    material = gather_material(recipe.data)  # prepares
+    plan = make_plan(recipe, measured_steps=1)
+    known = {line.what: line for line in plan.lines}
+    assert known["epoch"].basis == "computed"
+    assert (
+        known["cnceleb1/train"].basis == known["cnceleb2/train"].basis == known["classes"].basis == "counted"
+    )
+    rows = len(material.training.samples) * len(recipe.data.speeds)
+    assert f"{rows:,} rows" in known["epoch"].value
+    assert not any("is estimated until" in note for note in plan.notes)

@@ -243,7 +243,11 @@ def corpora_shard(
     split: Annotated[str | None, typer.Option(help="One split only.")] = None,
     flac: Annotated[
         bool,
-        typer.Option("--flac", help="Code everything as FLAC, 16 kHz mono; else files stay as they are."),
+        typer.Option(
+            "--flac",
+            help="Code everything as FLAC, 16 kHz mono; else whole wav, flac, mp3, ogg and opus files stay as they are "
+            "(m4a and segments become FLAC all the same).",
+        ),
     ] = False,
     together: Annotated[
         int, typer.Option(min=1, help="Recordings of a speaker side by side: a multiple of a batch's K.")

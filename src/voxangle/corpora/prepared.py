@@ -8,11 +8,11 @@ from pathlib import Path
 
 from voxangle.corpora.corpus import Corpus
 from voxangle.data import Manifest
-from voxangle.data.prepare import Prepared, prepare
+from voxangle.data.prepare import Prepared, already_prepared, prepare
 from voxangle.errors import CorpusError, nearest
 from voxangle.storage import cache_folder
 
-__all__ = ["prepare_split", "split_of"]
+__all__ = ["prepare_split", "prepared_split", "split_of"]
 
 
 def split_of(corpus: Corpus, split: str) -> Manifest:
@@ -37,6 +37,14 @@ def prepare_split(
         on_progress: called with (utterances done, utterances in all).
     """
     manifest = split_of(corpus, split)
-    place = hashlib.sha256(str(Path(manifest.root).resolve()).encode()).hexdigest()[:8]
-    folder = cache_folder() / "prepared" / f"{corpus.name}-{split}-{place}"
-    return prepare(manifest, folder, on_progress=on_progress)
+    return prepare(manifest, _folder(corpus, split), on_progress=on_progress)
+
+
+def prepared_split(corpus: Corpus, split: str) -> Prepared | None:
+    """A split as it was prepared before; None where it was not, or the corpus has changed since."""
+    return already_prepared(split_of(corpus, split), _folder(corpus, split))
+
+
+def _folder(corpus: Corpus, split: str) -> Path:
+    place = hashlib.sha256(str(Path(corpus.splits[split].root).resolve()).encode()).hexdigest()[:8]
+    return cache_folder() / "prepared" / f"{corpus.name}-{split}-{place}"

@@ -40,7 +40,7 @@ from voxangle.data.pcm import FULL_SCALE, to_pcm, why_too_short
 from voxangle.errors import AudioError, CorpusError, MissingExtraError, StorageError
 from voxangle.storage import atomic_write
 
-__all__ = ["LeftOut", "Prepared", "prepare", "require_extras"]
+__all__ = ["LeftOut", "Prepared", "already_prepared", "prepare", "require_extras"]
 
 Progress: TypeAlias = Callable[[int, int], None]
 
@@ -195,6 +195,12 @@ def _finished(folder: Path, plan: str) -> bool:
     except (OSError, pa.ArrowInvalid):
         return False
     return bool(metadata.get(_PLAN) == plan.encode())
+
+
+def already_prepared(manifest: Manifest, folder: str | Path) -> Prepared | None:
+    """What ``prepare`` left in the folder, if it came to its end with this manifest."""
+    folder = Path(folder)
+    return Prepared.open(folder) if _finished(folder, _plan_of(manifest)) else None
 
 
 def require_extras(manifest: Manifest) -> None:

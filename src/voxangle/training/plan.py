@@ -22,7 +22,7 @@ from rich.table import Table
 from torch import nn
 
 from voxangle.audio import SAMPLE_RATE, Waveform, load
-from voxangle.corpora.prepared import split_of
+from voxangle.corpora.prepared import prepared_split, split_of
 from voxangle.data import Manifest
 from voxangle.data.batches import CropBatch, LabelledRecordings
 from voxangle.data.sampler import Rows
@@ -116,9 +116,10 @@ class MadeUpRecordings:
 def make_plan(recipe: Recipe, *, processes: int = 1, measured_steps: int = 3) -> Plan:
     """Look whether a recipe can be trained, and what that would take.
 
-    The corpora are read as they lie; 16 recordings of each, evenly over its split, are decoded, and tell the
-    length of those of which the corpus does not. The steps are real ones, with the whole objective, of one process's
-    share of the batch, on noise in place of speech and without reading from the disk.
+    The corpora are read as they lie. What was prepared is counted exactly; else 16 recordings of each, evenly over
+    its split, are decoded, and tell the length of those of which the corpus does not. The steps are real ones, with
+    the whole objective, of one process's share of the batch, on noise in place of speech and without reading from
+    the disk.
 
     Args:
         recipe: to be checked.
@@ -149,10 +150,19 @@ def make_plan(recipe: Recipe, *, processes: int = 1, measured_steps: int = 3) ->
             recordings.read(row)
         lines.append(_corpus_line(shards.source or recipe.data.shards, shards.manifest, known=True))
         sources.append(recordings)
+    sure = True
     for corpus, split in [] if recipe.data.shards else read_corpora(recipe.data):
-        manifest, known, broken = _listened_to(
-            split_of(corpus, split), f"corpus '{corpus.name}', split '{split}'"
-        )
+        broken: list[AudioError] = []
+        if ready := prepared_split(corpus, split):
+            manifest, known = ready.manifest, True
+            if ready.left_out:
+                notes.append(
+                    f"{len(ready.left_out)} recordings are left out ({ready.folder / 'left_out.csv'})"
+                )
+        else:
+            manifest, known, broken = _listened_to(
+                split_of(corpus, split), f"corpus '{corpus.name}', split '{split}'"
+            )
         if broken:
             notes.append(
                 f"{len(broken)} of {min(_LISTENED, len(manifest))} recordings of {corpus.name} that were tried cannot "
@@ -161,9 +171,11 @@ def make_plan(recipe: Recipe, *, processes: int = 1, measured_steps: int = 3) ->
         lines.append(_corpus_line(f"{corpus.name}/{split}", manifest, known))
         sources.append(MadeUpRecordings.of(manifest))
         if not known and (recipe.data.join_seconds or recipe.data.minimum_seconds):
+            sure = False
             notes.append(
-                f"{corpus.name} does not say how long each recording is: what data.minimum_seconds leaves out, and "
-                "data.join_seconds joins, shows when it is prepared (voxangle corpora prepare)"
+                f"{corpus.name} does not say how long each recording is and is not prepared yet: what "
+                "data.minimum_seconds leaves out, and data.join_seconds joins, is estimated until it is (voxangle "
+                "corpora prepare)"
             )
         if corpus.notes:
             notes.append(corpus.notes)
@@ -187,7 +199,7 @@ def make_plan(recipe: Recipe, *, processes: int = 1, measured_steps: int = 3) ->
         )
         seconds, peak = _measure(run, measured_steps)
     notes = [*material.notes, *(line.removeprefix("note: ") for line in said.getvalue().splitlines())]
-    return _plan(recipe, run, processes, an_epoch, seconds, peak, lines, notes)
+    return _plan(recipe, run, processes, an_epoch, sure, seconds, peak, lines, notes)
 
 
 def plan_table(plan: Plan) -> Table:
@@ -207,6 +219,7 @@ def _plan(
     run: Run,
     processes: int,
     an_epoch: int,
+    sure: bool,
     seconds: float,
     peak: int,
     lines: Sequence[PlanLine],
@@ -226,12 +239,13 @@ def _plan(
         torch.cuda.get_device_name(run.ranks.device) if on_gpu else f"CPU, {torch.get_num_threads()} threads"
     )
     speeds = len(recipe.data.speeds)
+    computed: Basis = "computed" if sure else "estimated"
     figures = [
         *lines,
         PlanLine(
             "classes",
             f"{classes:,}" + (f" = {run.voices:,} speakers x {speeds} speeds" if speeds > 1 else ""),
-            "counted",
+            "counted" if sure else "estimated",
             "training speakers" + (", without those held out" if run.material.validation else ""),
         ),
         PlanLine(
@@ -241,12 +255,12 @@ def _plan(
             "computed",
             f"{crops * views // processes:,} on each of {processes} processes" if processes > 1 else "",
         ),
-        PlanLine("epoch", f"{an_epoch:,} steps, {rows:,} rows", "computed", "a row: a recording at a speed"),
-        PlanLine("training", f"{steps:,} steps, {epochs:,.2f} epochs", "computed"),
+        PlanLine("epoch", f"{an_epoch:,} steps, {rows:,} rows", computed, "a row: a recording at a speed"),
+        PlanLine("training", f"{steps:,} steps, {epochs:,.2f} epochs", computed),
         PlanLine(
             "audio",
             f"{an_epoch * crops * batch.seconds / 3600:,.2f} h of crops an epoch, x {views} views",
-            "computed",
+            computed,
         ),
         PlanLine("encoder", f"{encoder:,} parameters", "counted"),
         PlanLine("objective", f"{objective:,} parameters", "counted", "prototypes, and what else it learns"),

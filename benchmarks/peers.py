@@ -1,0 +1,59 @@
+"""Other toolkits' encoders, from the wheels that ``make .oracles`` fetches; nothing of them is in this repository."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+__all__ = ["speechbrain_ecapa"]
+
+ORACLES = Path(__file__).parents[1] / ".oracles"
+
+
+def speechbrain_ecapa(channels: int) -> nn.Module:
+    """SpeechBrain's ECAPA-TDNN for 80 bins, with random weights: (B, F, 80) to (B, 1, 192).
+
+    Raises:
+        FileNotFoundError: its wheel has not been fetched.
+    """
+    if not (ORACLES / "speechbrain").exists():
+        raise FileNotFoundError(f"{ORACLES}/speechbrain: fetch it with `make .oracles/ready`")
+    if str(ORACLES) not in sys.path:
+        sys.path.append(str(ORACLES))
+    # SpeechBrain imports torchaudio, which no longer works with this torch, but its encoder makes no use of it.
+    for name in (
+        "torchaudio",
+        "torchaudio.transforms",
+        "torchaudio.functional",
+        "hyperpyyaml",
+        "sentencepiece",
+    ):
+        sys.modules.setdefault(name, _Absent(name))
+    found = importlib.import_module("speechbrain.lobes.models.ECAPA_TDNN")
+    encoder: nn.Module = found.ECAPA_TDNN(80, channels=[channels] * 4 + [3 * channels], lin_neurons=192)
+    return encoder
+
+
+class _Absent(ModuleType):
+    """A module that is not there, of which anything may be asked."""
+
+    __version__ = "2.9.0"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__spec__ = importlib.machinery.ModuleSpec(name, None)
+        self.__path__: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Absent(f"{self.__name__}.{name}")
+
+    def __call__(self, *_: Any, **__: Any) -> list[str]:
+        return ["none"]
