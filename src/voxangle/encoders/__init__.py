@@ -1,7 +1,7 @@
 """Encoders: from features to one vector a recording, and the model that is used."""
 
 from voxangle.encoders.campplus import CAMPlusPlus, CAMPlusPlusConfig
-from voxangle.encoders.card import ModelCard, TrainingSummary
+from voxangle.encoders.card import ModelCard, Origin, TrainingSummary
 from voxangle.encoders.ecapa_tdnn import ECAPATDNN, ECAPATDNNConfig
 from voxangle.encoders.embedder import Embedder
 from voxangle.encoders.encoder import BaseEncoderConfig, Encoder
