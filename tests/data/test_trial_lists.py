@@ -142,8 +142,26 @@ def test_too_much_is_refused_with_what_there_is():
         TrialError, match=r"at most 2 a speaker there was room for 14 of the 228 such pairs; raise"
     ):
         generate_trials(manifest(), "x", TrialRules(targets=15, per_speaker=2))
-    with pytest.raises(TrialError, match=r"but the 0 utterances have 0 such pairs \(same session\)"):
-        generate_trials(manifest([Utterance("a", "s", "x")]), "x", TrialRules(same=("session",)))
+
+
+def test_what_the_manifest_does_not_say_is_named_with_the_cure():
+    untold = [Utterance(f"{i}", f"s{i % 3}", "x") for i in range(48)]
+    with pytest.raises(
+        TrialError,
+        match=r"x: target trials are asked for, but the session is unknown for 48 of 48 utterances; write .* "
+        r"with 'session' among its columns .*, or leave out --different session$",
+    ):
+        generate_trials(manifest(untold), "x", TrialRules(different=("session",)))
+    with pytest.raises(
+        TrialError, match=r"unknown for 48 of 48 and the gender is unknown for 48 of 48 utter"
+    ):
+        generate_trials(manifest(untold), "x", TrialRules(same=("session",), different=("gender",)))
+    told = [*untold, Utterance("a", "s0", "x", session="m"), Utterance("b", "s0", "x", session="m")]
+    with pytest.raises(
+        TrialError,
+        match=r"the 2 utterances \(the session is unknown for 48 of 50\) have 0 such pairs \(different session\)",
+    ):
+        generate_trials(manifest(told), "x", TrialRules(different=("session",)))
 
 
 def test_more_than_a_list_can_hold_is_refused(monkeypatch):

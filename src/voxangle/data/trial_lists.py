@@ -137,13 +137,17 @@ def generate_trials(manifest: Manifest, name: str, rules: TrialRules | None = No
     table = manifest.table.take(pc.sort_indices(manifest.table, sort_keys=[("utterance", "ascending")]))
     column: dict[str, Numbers] = {}
     known = np.ones(len(table), dtype=bool)
+    unknown: dict[str, str] = {}
     for attribute in ("speaker", *rules.same, *rules.different):
         values = table[attribute].combine_chunks().dictionary_encode()
         column[attribute] = values.indices.to_numpy().astype(np.int64)
         if attribute != "speaker":
-            known &= pc.not_equal(table[attribute], "").combine_chunks().to_numpy(zero_copy_only=False)
+            told = pc.not_equal(table[attribute], "").combine_chunks().to_numpy(zero_copy_only=False)
+            known &= told
+            if not told.all():
+                unknown[attribute] = f"{np.sum(~told):,} of {len(table):,}"
     rows = np.flatnonzero(known)
-    draw = _Draw(name, rules, rows, column, np.random.default_rng(rules.seed))
+    draw = _Draw(name, rules, rows, column, unknown, np.random.default_rng(rules.seed))
     targets, admitted_targets = draw.of_class("target", rules.targets)
     nontargets, admitted_nontargets = draw.of_class("non-target", rules.nontargets)
 
@@ -178,6 +182,7 @@ class _Draw:
     rules: TrialRules
     rows: Numbers
     column: dict[str, Numbers]
+    unknown: dict[str, str]
     generator: np.random.Generator
 
     def of_class(self, what: Literal["target", "non-target"], wanted: int | None) -> tuple[Numbers, int]:
@@ -185,10 +190,13 @@ class _Draw:
         admitted = len(self._pair_set(what, self.rows))
         if admitted < (wanted or 1):
             asked = f"{wanted:,} {what} trials are" if wanted else f"{what} trials are"
-            raise TrialError(
-                f"{self.name}: {asked} asked for, but the {len(self.rows):,} utterances have {admitted:,} such "
-                f"pairs{self._by_rules()}; ask for fewer, or relax the rules"
-            )
+            unknown = [f"the {name} is unknown for {count}" for name, count in self.unknown.items()]
+            if unknown and not len(self.rows):
+                found = f"{' and '.join(unknown)} utterances"
+            else:
+                beside = f" ({', '.join(unknown)})" if unknown else ""
+                found = f"the {len(self.rows):,} utterances{beside} have {admitted:,} such pairs{self._by_rules()}"
+            raise TrialError(f"{self.name}: {asked} asked for, but {found}; {self._cure()}")
         cap = self.rules.per_speaker
         if cap is None and (wanted or admitted) > _MOST:
             raise TrialError(
@@ -225,6 +233,19 @@ class _Draw:
         apart = [self.column[name] for name in self.rules.different]
         (alike if what == "target" else apart).append(self.column["speaker"])
         return PairSet(rows, len(self.column["speaker"]), alike, apart)
+
+    def _cure(self) -> str:
+        if not self.unknown:
+            return "ask for fewer, or relax the rules"
+        rules = ", ".join(
+            f"--{'same' if name in self.rules.same else 'different'} {name}" for name in self.unknown
+        )
+        columns = " and ".join(f"'{name}'" for name in self.unknown)
+        fewer = "ask for fewer, or " if len(self.rows) else ""
+        return (
+            f"{fewer}write the utterances as a table with {columns} among its columns (the corpus 'table' reads it), or "
+            f"leave out {rules}"
+        )
 
     def _by_rules(self) -> str:
         rules = [f"same {name}" for name in self.rules.same]
