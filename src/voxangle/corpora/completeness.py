@@ -33,6 +33,7 @@ __all__ = [
     "Completeness",
     "Fault",
     "FaultKind",
+    "ListFound",
     "Part",
     "Published",
     "Tally",
@@ -177,9 +178,10 @@ class Part:
 
     @property
     def whole(self) -> bool:
-        """Whether all that was published is on disk."""
-        return self.published is None or (
-            self.speakers >= self.published.speakers and self.utterances >= self.published.utterances
+        """Whether just what was published is on disk: one too many may hide one that is missing."""
+        return self.published is None or (self.speakers, self.utterances) == (
+            self.published.speakers,
+            self.published.utterances,
         )
 
     def __str__(self) -> str:
@@ -195,6 +197,24 @@ class Part:
 
 
 @dataclass(frozen=True)
+class ListFound:
+    """A list that belongs to a corpus (of trials, enrolments or speakers), as it is on disk.
+
+    Attributes:
+        name: what it is called.
+        state: whether it is there, and whole, in words.
+        sound: whether nothing is wrong with it. A list that is not there is not wrong: who trains needs none.
+    """
+
+    name: str
+    state: str
+    sound: bool = True
+
+    def __str__(self) -> str:
+        return f"list {self.name}: {self.state}"
+
+
+@dataclass(frozen=True)
 class Completeness:
     """Whether a corpus is all there.
 
@@ -203,21 +223,27 @@ class Completeness:
         root: where it was looked for.
         parts: its parts, each found against published.
         faults: what is wrong, counted.
+        lists: its lists, each found against published.
     """
 
     corpus: str
     root: Path
     parts: tuple[Part, ...]
     faults: tuple[Fault, ...]
+    lists: tuple[ListFound, ...] = ()
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is missing or broken."""
-        return all(part.whole for part in self.parts) and all(fault.kind.harmless for fault in self.faults)
+        """Whether nothing is missing or broken; lists may be absent."""
+        return (
+            all(part.whole for part in self.parts)
+            and all(fault.kind.harmless for fault in self.faults)
+            and all(one.sound for one in self.lists)
+        )
 
     def __str__(self) -> str:
         verdict = "whole" if self.whole else "NOT whole"
-        rows = [f"{self.corpus} at {self.root}: {verdict}", *self.parts, *self.faults]
+        rows = [f"{self.corpus} at {self.root}: {verdict}", *self.parts, *self.lists, *self.faults]
         return "\n  ".join(str(row) for row in rows)
 
 
