@@ -70,7 +70,7 @@ class MissingExtraError(VoxangleError):
         super().__init__(f"{what} needs the '{extra}' extra: pip install 'voxangle[{extra}]'")
 
 
-_TRAINING = {"matplotlib", "pyarrow", "safetensors", "torch", "yaml"}
+_TRAINING = {"matplotlib", "safetensors", "torch", "yaml"}
 
 
 def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:

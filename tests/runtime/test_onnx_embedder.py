@@ -9,22 +9,12 @@ import numpy as np
 import onnx
 import pytest
 import soundfile
-import torch
 from numpy.typing import NDArray
 
-from voxangle.encoders import ECAPATDNN, ECAPATDNNConfig, Embedder, ModelCard
-from voxangle.encoders.onnx_export import TOLERANCE, export_onnx
+from voxangle.encoders import Embedder, ModelCard
+from voxangle.encoders.onnx_export import TOLERANCE
 from voxangle.errors import AudioError, CheckpointError, MissingExtraError
-from voxangle.features import Filterbank, FilterbankConfig
-from voxangle.runtime import MINIMUM_SECONDS, OnnxEmbedder, Threshold
-
-CONFIG = ECAPATDNNConfig(bins=20, channels=8, scale=2, aggregation=12, squeeze=4, attention=4, dimension=10)
-CARD = ModelCard(
-    name="tiny",
-    encoder=CONFIG,
-    filterbank=FilterbankConfig(bins=20),
-    threshold=Threshold(value=0.4, source="forty trials", false_acceptance=0.1, false_rejection=0.1),
-)
+from voxangle.runtime import MINIMUM_SECONDS, OnnxEmbedder
 
 
 def voice(seconds: float, seed: int) -> NDArray[np.float32]:
@@ -35,68 +25,54 @@ def voice(seconds: float, seed: int) -> NDArray[np.float32]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model's folder with its exports, ``model.onnx`` and ``int8.onnx``; not to be changed."""
-    torch.manual_seed(0)
-    filterbank, encoder = Filterbank(CARD.filterbank), ECAPATDNN(CONFIG)
-    waveforms = torch.from_numpy(np.stack([voice(0.5, seed) for seed in range(16)]))
-    for _ in range(40):
-        encoder(filterbank(waveforms)[0])
-    folder = tmp_path_factory.mktemp("exported")
-    Embedder(filterbank, encoder.eval(), CARD).save(folder)
-    embedder = Embedder.load(folder, device="cpu")
-    export_onnx(embedder, folder / "model.onnx")
-    export_onnx(embedder, folder / "int8.onnx", int8=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def waveforms() -> list[NDArray[np.float32]]:
     return [voice(seconds, seed) for seed, seconds in enumerate([MINIMUM_SECONDS, 3.0, 0.8, 1.7, 0.81, 2.2])]
 
 
 @pytest.mark.parametrize("batch_seconds", [0.1, 2.0, 5.0, 1e6])
 def test_embeds_as_torch_does_however_it_is_batched(
-    folder: Path, waveforms: list[NDArray[np.float32]], batch_seconds: float
+    exported: Path, waveforms: list[NDArray[np.float32]], batch_seconds: float
 ) -> None:
-    expected = Embedder.load(folder).embed(waveforms)
-    found = OnnxEmbedder.load(folder / "model.onnx", threads=1).embed(waveforms, batch_seconds=batch_seconds)
+    expected = Embedder.load(exported).embed(waveforms)
+    found = OnnxEmbedder.load(exported / "model.onnx", threads=1).embed(
+        waveforms, batch_seconds=batch_seconds
+    )
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
 
 
 def test_int8_embeds_nearly_as_torch_does_and_a_row_knows_nothing_of_the_others(
-    folder: Path, waveforms: list[NDArray[np.float32]]
+    exported: Path, waveforms: list[NDArray[np.float32]]
 ) -> None:
-    int8 = OnnxEmbedder.load(folder / "int8.onnx", threads=1)
+    int8 = OnnxEmbedder.load(exported / "int8.onnx", threads=1)
     alone = np.concatenate([int8.embed([waveform]) for waveform in waveforms])
     np.testing.assert_array_equal(int8.embed(waveforms, batch_seconds=1e6), alone)
-    expected = Embedder.load(folder).embed(waveforms)
+    expected = Embedder.load(exported).embed(waveforms)
     cosine = (alone * expected).sum(1) / np.linalg.norm(alone, axis=1) / np.linalg.norm(expected, axis=1)
     assert cosine.min() > 0.99
     assert np.abs(alone - expected).max() > 0
 
 
-def test_the_model_comes_with_its_card(folder: Path) -> None:
-    trained = Embedder.load(folder)
+def test_the_model_comes_with_its_card(exported: Path) -> None:
+    trained = Embedder.load(exported)
     for name, precision in (("model.onnx", "float32"), ("int8.onnx", "int8")):
-        exported = OnnxEmbedder.load(folder / name)
-        assert exported.dimension == trained.dimension == 10
-        assert exported.card.name == "tiny"
-        assert exported.card.threshold == CARD.threshold
-        assert exported.weights_sha256 == trained.weights_sha256 != ""
-        assert exported.metadata.precision == precision
-        assert exported.metadata.sample_rate == 16_000
-        assert exported.metadata.minimum_samples == 4_000
+        model = OnnxEmbedder.load(exported / name)
+        assert model.dimension == trained.dimension == 10
+        assert model.card.name == "tiny"
+        assert model.card.threshold == trained.card.threshold
+        assert model.weights_sha256 == trained.weights_sha256 != ""
+        assert model.metadata.precision == precision
+        assert model.metadata.sample_rate == 16_000
+        assert model.metadata.minimum_samples == 4_000
         # The whole card is there, also for those who do not know voxangle.
-        entries = {entry.key: entry.value for entry in onnx.load(folder / name).metadata_props}
-        assert ModelCard.model_validate_json(entries["voxangle.card"]) == CARD
+        entries = {entry.key: entry.value for entry in onnx.load(exported / name).metadata_props}
+        assert ModelCard.model_validate_json(entries["voxangle.card"]) == trained.card
 
 
-def test_a_folder_stands_for_the_model_in_it(folder: Path, tmp_path: Path) -> None:
+def test_a_folder_stands_for_the_model_in_it(exported: Path, tmp_path: Path) -> None:
     (tmp_path / "run" / "model").mkdir(parents=True)
-    (tmp_path / "run" / "model" / "model.onnx").write_bytes((folder / "model.onnx").read_bytes())
-    for place in (folder, tmp_path / "run", tmp_path / "run" / "model"):
+    (tmp_path / "run" / "model" / "model.onnx").write_bytes((exported / "model.onnx").read_bytes())
+    for place in (exported, tmp_path / "run", tmp_path / "run" / "model"):
         assert OnnxEmbedder.load(place).dimension == 10
     with pytest.raises(CheckpointError, match=r"no model\.onnx here; `voxangle export onnx --model"):
         OnnxEmbedder.load(tmp_path)
@@ -111,26 +87,26 @@ def test_a_folder_stands_for_the_model_in_it(folder: Path, tmp_path: Path) -> No
         (np.ones(16_000, dtype=np.int16), "floating-point"),
     ],
 )
-def test_an_unusable_waveform_is_named(folder: Path, waveform: NDArray[np.float32], cause: str) -> None:
+def test_an_unusable_waveform_is_named(exported: Path, waveform: NDArray[np.float32], cause: str) -> None:
     with pytest.raises(AudioError, match=f"waveform 1: .*{cause}"):
-        OnnxEmbedder.load(folder).embed([voice(1.0, 0), waveform])
+        OnnxEmbedder.load(exported).embed([voice(1.0, 0), waveform])
 
 
-def test_files_are_embedded_and_bad_ones_left_out(folder: Path, tmp_path: Path) -> None:
+def test_files_are_embedded_and_bad_ones_left_out(exported: Path, tmp_path: Path) -> None:
     paths = [tmp_path / f"{name}.wav" for name in ("good", "torn", "short")]
     soundfile.write(paths[0], voice(1.0, 0), 16_000, subtype="FLOAT")
     paths[1].write_bytes(b"RIFF")
     soundfile.write(paths[2], voice(0.1, 0), 16_000)
-    embedder = OnnxEmbedder.load(folder)
+    embedder = OnnxEmbedder.load(exported)
     result = embedder.embed_files(paths, on_error=lambda _: None)
     assert result.kept.tolist() == [0]
     assert [error.path for error in result.left_out] == paths[1:]
     np.testing.assert_allclose(result.embeddings, embedder.embed([voice(1.0, 0)]), rtol=0, atol=1e-5)
 
 
-def saved(folder: Path, target: Path, **entries: str) -> Path:
+def saved(exported: Path, target: Path, **entries: str) -> Path:
     """The exported model with other metadata."""
-    graph = onnx.load(folder / "model.onnx")
+    graph = onnx.load(exported / "model.onnx")
     metadata = {entry.key: entry.value for entry in graph.metadata_props}
     metadata |= {f"voxangle.{key}": value for key, value in entries.items()}
     onnx.helper.set_model_props(graph, metadata)
@@ -152,9 +128,9 @@ def saved(folder: Path, target: Path, **entries: str) -> Path:
     ],
 )
 def test_metadata_that_cannot_be_are_refused(
-    folder: Path, tmp_path: Path, entries: dict[str, str], message: str
+    exported: Path, tmp_path: Path, entries: dict[str, str], message: str
 ) -> None:
-    path = saved(folder, tmp_path / "other.onnx", **entries)
+    path = saved(exported, tmp_path / "other.onnx", **entries)
     with pytest.raises(CheckpointError, match=message) as refused:
         OnnxEmbedder.load(path)
     assert str(path) in str(refused.value)
@@ -171,7 +147,7 @@ def identity(inputs: list[str], output: str) -> onnx.ModelProto:
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=9)
 
 
-def test_somebody_elses_model_is_told_from_ours(folder: Path, tmp_path: Path) -> None:
+def test_somebody_elses_model_is_told_from_ours(exported: Path, tmp_path: Path) -> None:
     path = tmp_path / "theirs.onnx"
     theirs = identity(["x"], "y")
     onnx.save(theirs, path)
@@ -179,7 +155,7 @@ def test_somebody_elses_model_is_told_from_ours(folder: Path, tmp_path: Path) ->
         CheckpointError, match=r"theirs\.onnx: an ONNX model, but not one of `voxangle export onnx`"
     ):
         OnnxEmbedder.load(path)
-    entries = {entry.key: entry.value for entry in onnx.load(folder / "model.onnx").metadata_props}
+    entries = {entry.key: entry.value for entry in onnx.load(exported / "model.onnx").metadata_props}
     onnx.helper.set_model_props(theirs, entries)
     onnx.save(theirs, path)
     with pytest.raises(CheckpointError, match=r"expected a graph from 'waveforms' .* found x to y"):
@@ -188,9 +164,9 @@ def test_somebody_elses_model_is_told_from_ours(folder: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99, 0.9999])
 def test_a_truncated_file_is_refused(
-    folder: Path, tmp_path: Path, share: float, capfd: pytest.CaptureFixture[str]
+    exported: Path, tmp_path: Path, share: float, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    content = (folder / "model.onnx").read_bytes()
+    content = (exported / "model.onnx").read_bytes()
     path = tmp_path / "torn.onnx"
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(CheckpointError, match=r"torn\.onnx: "):
