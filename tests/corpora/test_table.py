@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -53,6 +55,51 @@ def test_every_column_finds_its_place_in_any_order(corpus):
         2.5,
     )
     assert (row.session, row.language, row.gender, row.channel) == ("monday", "en-GB", "f", "phone")
+
+
+@pytest.mark.parametrize(
+    ("column", "right"),
+    [
+        ("duration", "how long an utterance lasts stands in a column 'seconds'"),
+        ("dur", "'seconds'"),
+        ("Seconds", "'seconds'"),
+        ("Duration (ms)", "'seconds', in seconds"),
+        ("end", r"how long an utterance lasts \('end' less 'start'\) stands in a column 'seconds'"),
+        ("stop_time", r"'stop_time' less 'start'\) stands in a column 'seconds'"),
+    ],
+)
+def test_a_column_that_seems_to_be_the_length_is_refused(column, right, corpus):
+    for columns in (f"start,{column}", f"{column},start"):
+        with pytest.raises(
+            CorpusError, match=rf"the column '{re.escape(column)}' would not be read; .*{right}"
+        ):
+            table.read(corpus(f"path,speaker,{columns}\n1.wav,a,1,2\n"))
+
+
+@pytest.mark.parametrize("column", ["offset", "begin", "start_sec", "onset", "START"])
+def test_a_column_that_seems_to_be_the_start_is_refused(column, corpus):
+    with pytest.raises(
+        CorpusError, match=rf"column '{column}' would not be read; .*column 'start', in seconds"
+    ):
+        table.read(corpus(f"path,speaker,seconds,{column}\n1.wav,a,1,2\n"))
+
+
+def test_a_missing_column_is_answered_with_what_others_call_it(corpus):
+    for wrong in ("spk", "speaker_id", "client_id"):
+        with pytest.raises(CorpusError, match=rf"has no column 'speaker'; did you mean '{wrong}'"):
+            table.read(corpus(f"sepal,path,{wrong}\nx,1.wav,a\n"))
+
+
+def test_columns_that_are_not_read_are_named_in_the_notes(corpus):
+    read = table.read(
+        corpus(
+            "path,speaker,speaker_id,start,seconds,end,licence,lang\n1.wav,a,7,1,2,3,CC,en\n2.wav,a,7,1,2,3,CC,en\n"
+        )
+    )
+    assert read.notes == (
+        "utterances.csv: columns that are not read: speaker_id, end, licence, lang (call it language to have it read).",
+    )
+    assert not table.read(corpus("path,speaker,start,seconds\n1.wav,a,1,2\n")).notes
 
 
 def test_one_name_in_two_corpora_is_two_speakers(corpus):

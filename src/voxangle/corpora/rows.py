@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from voxangle.corpora.column_names import meant_by
 from voxangle.errors import CorpusError, nearest
 
 __all__ = ["SUFFIXES", "Row", "read_rows", "seconds_of"]
@@ -106,7 +107,10 @@ def _require(place: str, required: Sequence[str], columns: Sequence[str] | Row) 
         raise CorpusError(f"{place}: is empty; write it again, with the columns {', '.join(required)}")
     for name in required:
         if name not in columns:
-            raise CorpusError(f"{place}: has no column '{name}'{nearest(name, columns)}")
+            alike = next(
+                (f"; did you mean '{column}'?" for column in columns if meant_by(column) == name), ""
+            )
+            raise CorpusError(f"{place}: has no column '{name}'{alike or nearest(name, columns)}")
 
 
 def _is_plain(kind: pa.DataType) -> bool:

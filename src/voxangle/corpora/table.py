@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
+from voxangle.corpora.column_names import length_rule, meant_by
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.rows import Row, read_rows, seconds_of
 from voxangle.corpora.walk import place_of_corpus
@@ -15,6 +17,7 @@ __all__ = ["read"]
 _REQUIRED = ("path", "speaker")
 _STANDARD_NAMES = ("utterances.csv", "utterances.parquet")
 _SUFFIXES = (".csv", ".parquet")
+_COLUMNS = {*(field.name for field in fields(Utterance)), "split", "corpus"}
 
 
 def read(root: Path) -> Corpus:
@@ -22,8 +25,13 @@ def read(root: Path) -> Corpus:
 
     Columns: ``path`` (relative to the table, or absolute) and ``speaker`` are required; ``split``
     (else all rows are one split ``all``), ``utterance`` (else the path is the key), ``corpus`` (the speaker
-    becomes ``corpus/speaker``), ``session``, ``language``, ``gender``, ``channel``, ``start`` and ``seconds``
-    are taken where they are there; others are ignored.
+    becomes ``corpus/speaker``), ``session``, ``language``, ``gender`` and ``channel`` are taken where they are
+    there. So are ``start`` and ``seconds``: where an utterance begins in its file and how long it lasts, both in
+    seconds; without ``start`` it begins with the file, without ``seconds`` it goes to its end.
+
+    Other columns are not read, and the notes name them. One whose name says where utterances begin, end or how
+    long they last (``offset``, ``end``, ``duration`` ...) is refused where ``start`` or ``seconds`` itself is
+    missing: other speech than meant would be read.
 
     Args:
         root: the table, or the folder that holds ``utterances.csv`` or ``utterances.parquet`` (or one table of
@@ -38,7 +46,10 @@ def read(root: Path) -> Corpus:
     splits: dict[str, list[Utterance]] = {}
     split_of: dict[str, tuple[str, str]] = {}
     place_of: dict[str, str] = {}
+    unread: dict[str, str] = {}
     for place, row in read_rows(path, _REQUIRED):
+        if not row.keys() <= _COLUMNS | unread.keys():
+            unread = _unread(path, row) | unread
         utterance, split = _utterance(path, place, row), row.get("split") or "all"
         first_split, first_place = split_of.setdefault(utterance.speaker, (split, place))
         if first_split != split:
@@ -61,6 +72,7 @@ def read(root: Path) -> Corpus:
             trial_list.stem: Trials.read(trial_list, known=place_of)
             for trial_list in sorted((path.parent / "trials").glob("*.txt"))
         },
+        notes=(f"{path.name}: columns that are not read: {', '.join(unread.values())}.",) if unread else (),
     )
 
 
@@ -86,6 +98,29 @@ def _table_of(root: Path) -> Path:
             f"{cure}"
         )
     return tables[0]
+
+
+def _unread(path: Path, row: Row) -> dict[str, str]:
+    """The columns that are not read, as a note names them.
+
+    Raises:
+        CorpusError: one of them seems to say which stretch of its file an utterance is.
+    """
+    others = {}
+    for name in row:
+        if name in _COLUMNS:
+            continue
+        meant = meant_by(name)
+        if not meant or meant in row:
+            others[name] = name
+        elif meant not in {"start", "seconds"}:
+            others[name] = f"{name} (call it {meant} to have it read)"
+        else:
+            raise CorpusError(
+                f"{path}: the column '{name}' would not be read; {length_rule(name)}: rename or add it, or remove "
+                f"'{name}' if it is something else"
+            )
+    return others
 
 
 def _utterance(path: Path, place: str, row: Row) -> Utterance:

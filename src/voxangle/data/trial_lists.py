@@ -243,8 +243,8 @@ class _Draw:
         columns = " and ".join(f"'{name}'" for name in self.unknown)
         fewer = "ask for fewer, or " if len(self.rows) else ""
         return (
-            f"{fewer}write the utterances as a table with {columns} among its columns (the corpus 'table' reads it), or "
-            f"leave out {rules}"
+            f"{fewer}write the utterances as a table with {columns} among its columns (the corpus 'table' reads "
+            f"it), or leave out {rules}"
         )
 
     def _by_rules(self) -> str:
