@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -154,11 +155,15 @@ def _checked(done: Iterator[pa.Table], recordings: RecordingList, first: int) ->
 def _import_ray() -> Any:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of what it will change
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else its core writes to the terminal
     try:
         import ray
         import ray.data
     except ImportError as error:
         raise MissingExtraError("embedding on several machines", "ray") from error
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler):  # the other one writes its log file
+            handler.setLevel(logging.ERROR)
     return ray
 
 
@@ -168,16 +173,29 @@ def _connected(ray: Any) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if os.environ.get("RAY_ADDRESS"):
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if not os.environ.get("RAY_ADDRESS"):
+        quiet |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    with _no_standard_error():
         ray.init(**quiet)
-    else:
-        ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _no_standard_error() -> Iterator[None]:
+    """Ray's core says there which level it logs at; what goes wrong is raised."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _share(ray: Any, models: int | None) -> tuple[int, dict[str, float]]:
@@ -186,5 +204,6 @@ def _share(ray: Any, models: int | None) -> tuple[int, dict[str, float]]:
     gpus = sum(node.get("GPU", 0) for node in nodes)
     copies = models or int(gpus) or len(nodes)
     cores = min(node.get("CPU", 1) for node in nodes)
-    share = max(1, int(cores // ceil(copies / len(nodes))))
+    on_one = ceil(copies / len(nodes))
+    share = cores // on_one or cores / on_one
     return copies, {"num_cpus": share, **({"num_gpus": 1} if gpus >= copies else {})}
