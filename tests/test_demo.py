@@ -37,7 +37,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch, voices: Path) -> None:
         "mini-librispeech",
         {"train": train, "eval": held_out},
         {"pairs": trials_of(held_out, "pairs")},
-        notes="Made up <for a test>.",
+        notes=("Made up <for a test>.",),
     )
     reader = dataclasses.replace(
         CORPORA["mini-librispeech"], read=lambda _root: corpus, get=lambda _root, _progress: None

@@ -87,7 +87,7 @@ def run_demo(out: Path, corpus: str, settings: Sequence[str], console: Console) 
             lists,
             model=model_of(embedder),
             speakers=speakers,
-            notes=[source.notes] if source.notes else [],
+            notes=source.notes,
         )
         for result in results[system]:
             result.write_json(out / "results" / f"{result.name}-{system}.json")
@@ -148,7 +148,7 @@ def _cautions(results: Mapping[str, Sequence[Result]], source: Corpus) -> list[s
         for rows in results.values()
         for row in rows
         for note in row.notes
-        if note != source.notes
+        if note not in source.notes
     ]
     return list(dict.fromkeys(lines))
 
@@ -185,8 +185,8 @@ def _show(
     for caution in _cautions(results, source):
         console.print(f"note: {caution}", highlight=False, markup=False)
     console.print(f"\n{_size(source, recipe)}", highlight=False)
-    if source.notes:
-        console.print(escape(source.notes), highlight=False)
+    for note in source.notes:
+        console.print(escape(note), highlight=False)
     console.print(f"{seconds / 60:.1f} minutes after the download", highlight=False)
 
 
@@ -214,7 +214,7 @@ def _write_page(
                     "one with AAM-softmax alone. Both were tested on voices that neither has heard."
                 ),
                 Text(_size(source, recipe)),
-                *([Text(source.notes)] if source.notes else []),
+                *map(Text, source.notes),
                 Facts(
                     {
                         "encoder": f"{recipe.encoder.architecture}, {recipe.encoder.dimension} dimensions",

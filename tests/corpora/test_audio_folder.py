@@ -85,7 +85,7 @@ def test_splits_that_share_speakers_are_read_as_one(voices: Path, tmp_path: Path
     corpus = audio_folder.read(tmp_path)
     assert list(corpus.splits) == ["all"]
     assert len(corpus.splits["all"]) == 4
-    assert "1 of 3 speakers are in more than one of" in corpus.notes
+    assert "1 of 3 speakers are in more than one of" in "\n".join(corpus.remarks)
 
 
 def test_a_file_that_is_listed_but_missing_or_empty_is_named_when_preparing(
@@ -246,7 +246,7 @@ def test_rows_may_refer_to_files_or_hold_nothing(voices: Path, tmp_path: Path) -
     )
     corpus = audio_folder.read(tmp_path)
     assert list(corpus.splits["all"].column("utterance")) == ["a.wav", "gone.wav"]
-    assert corpus.notes.endswith("a: 1 row(s) without a recording; left out.")
+    assert corpus.notes[-1].endswith("a: 1 row(s) without a recording; left out.")
     prepared = prepare_split(corpus, "all")
     assert [(left.utterance, left.cause) for left in prepared.left_out] == [("gone.wav", "no such file")]
 

@@ -104,7 +104,7 @@ def said(tree: Tree, root: Path | None = None) -> str:
     """What a person is told, be it an error's message or the notes and the faults found."""
     try:
         corpus = read(tree, root)
-        return "\n".join([corpus.notes, *map(str, check(tree).faults)])
+        return "\n".join([*corpus.remarks, *map(str, check(tree).faults)])
     except VoxangleError as error:
         return str(error)
 
@@ -249,7 +249,9 @@ def test_a_speaker_whom_a_cut_off_list_lacks_is_named(tree: Tree, text: str, spe
     path = tree.root / text
     kept = [line for line in path.read_text().splitlines() if speaker not in line]
     path.write_text("\n".join(kept) + "\n")
-    assert f"1 speaker(s) on disk whom the corpus's own list has not, first {speaker}" in read(tree).notes
+    assert f"1 speaker(s) on disk whom the corpus's own list has not, first {speaker}" in "\n".join(
+        read(tree).remarks
+    )
     assert "fetch it again" in said(tree)
 
 
@@ -319,7 +321,7 @@ def test_a_recording_at_the_wrong_depth_is_named(tree: Tree, depth: str) -> None
     else:
         stray.rename(stray.parent.parent / stray.name)
     assert len(keys(read(tree))) == len(whole) - 1
-    told = said(tree) if tree.corpus != "mini-librispeech" else read(tree).notes
+    told = said(tree) if tree.corpus != "mini-librispeech" else "\n".join(read(tree).remarks)
     assert "1 recording(s) or folder(s) at the wrong depth" in told
 
 
@@ -369,9 +371,11 @@ def test_a_name_that_is_not_utf8_is_said_and_all_else_is_kept(tree: Tree, what: 
     kept, left_out = prepared(corpus)
     assert kept == len(whole) - len(lost)
     if tree.corpus in {"cnceleb1", "cnceleb2"} and what == "folder":
-        assert "1 speaker(s) of the corpus's own list not on disk" in corpus.notes
+        assert "1 speaker(s) of the corpus's own list not on disk" in "\n".join(corpus.remarks)
     elif layout_has_no_list(tree):
-        assert re.search(r"file\(s\) whose name is not UTF-8, first .*\\xe9mile.*: rename them", corpus.notes)
+        assert re.search(
+            r"file\(s\) whose name is not UTF-8, first .*\\xe9mile.*: rename them", "\n".join(corpus.remarks)
+        )
     elif kept:
         assert list(left_out.values()) == ["no such file"] * len(lost)
 
@@ -417,7 +421,7 @@ def test_a_link_to_a_folder_that_is_gone_is_named(tree: Tree) -> None:
     gone = next(path.parent for path in tree.audio if "eval" not in path.parts)
     shutil.rmtree(gone)
     gone.symlink_to("/nowhere/gone")
-    notes = read(tree).notes
+    notes = "\n".join(read(tree).remarks)
     assert re.search(rf"1 link\(s\) that lead nowhere, first .*{gone.name}: mount or put back", notes)
 
 
@@ -443,7 +447,7 @@ def test_a_second_way_to_a_speaker_makes_no_second_speaker(tmp_path: Path) -> No
     (tree.root / "dorothea").symlink_to(tmp_path / "elsewhere")
     corpus = read(tree)
     assert corpus.splits["all"].speakers() == ["anna", "ben", "chi", "dora"]
-    assert "2 link(s) to folders that are read where they lie" in corpus.notes
+    assert "2 link(s) to folders that are read where they lie" in "\n".join(corpus.remarks)
 
 
 @pytest.mark.parametrize(
@@ -462,7 +466,9 @@ def test_a_folder_that_may_not_be_looked_into_is_named(tree: Tree, monkeypatch: 
     monkeypatch.setattr(os, "scandir", refused)
     corpus = read(tree)
     assert len(keys(corpus)) == len(whole) - len(lost)
-    assert f"1 folder(s) that may not be looked into, first {locked}: give yourself the right" in corpus.notes
+    assert f"1 folder(s) that may not be looked into, first {locked}: give yourself the right" in "\n".join(
+        corpus.remarks
+    )
 
 
 # --- tables and lists ----------------------------------------------------------------------------------------
@@ -597,7 +603,7 @@ def test_official_trials_of_another_release_are_left_out_with_a_word(
     corpus = read(tree)
     assert keys(corpus) == whole
     assert not corpus.trials
-    assert re.search(told, corpus.notes)
+    assert re.search(told, "\n".join(corpus.remarks))
     assert f"{lists} trial list(s) that name what is not on disk" in said(tree)
 
 

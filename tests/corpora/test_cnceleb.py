@@ -102,7 +102,7 @@ def test_a_converted_copy_beside_the_release_is_preferred(release: Path) -> None
     corpus = cnceleb1.read(release.parent)
     assert {Path(row.path).parts[0] for row in corpus.splits["eval"]} == {"CN-Celeb_wav"}
     assert set(corpus.trials) == {AVERAGE, CONCATENATED}
-    assert "utterance(s) in two formats" in corpus.notes
+    assert "utterance(s) in two formats" in "\n".join(corpus.remarks)
 
 
 def test_cnceleb1_and_2_in_one_folder_are_read_apart(release: Path) -> None:
@@ -124,7 +124,7 @@ def test_the_evaluation_alone_is_enough(release: Path) -> None:
     corpus = cnceleb1.read(release)
     assert set(corpus.splits) == {"eval"}
     assert set(corpus.trials) == {CONCATENATED}
-    assert f"{AVERAGE} is left out: 4 of its 7 utterances are not on disk" in corpus.notes
+    assert f"{AVERAGE} is left out: 4 of its 7 utterances are not on disk" in "\n".join(corpus.remarks)
 
 
 def test_the_training_part_alone_is_enough(release: Path) -> None:
@@ -150,26 +150,26 @@ def test_recordings_of_nobody_in_the_evaluation_are_counted_and_left_out(release
     miniature.write(release / "eval" / "test" / "sample.wav", miniature.voice(1, 1))
     corpus = cnceleb1.read(release)
     assert set(corpus.trials) == {AVERAGE, CONCATENATED}
-    assert "1 recording(s) or folder(s) at the wrong depth" in corpus.notes
+    assert "1 recording(s) or folder(s) at the wrong depth" in "\n".join(corpus.remarks)
 
 
 def test_a_missing_enrolment_list_leaves_out_its_rule_only(release: Path) -> None:
     (release / "eval" / "lists" / "enroll.lst").unlink()
     corpus = cnceleb1.read(release)
     assert set(corpus.trials) == {AVERAGE}
-    assert f"{CONCATENATED} is left out: eval/lists/enroll.lst is missing" in corpus.notes
+    assert f"{CONCATENATED} is left out: eval/lists/enroll.lst is missing" in "\n".join(corpus.remarks)
 
 
 def test_a_missing_test_utterance_leaves_out_the_lists_and_is_named(release: Path) -> None:
     (release / "eval" / "test" / f"{ONLY_TESTED}-{FILES[2]}.flac").unlink()
     corpus = cnceleb1.read(release)
     assert not corpus.trials
-    assert f"the first is {TESTS[2]}" in corpus.notes
+    assert f"the first is {TESTS[2]}" in "\n".join(corpus.remarks)
 
 
 def test_a_list_of_another_length_than_published_is_told(release: Path) -> None:
-    assert (
-        "trials.lst has 6 trials, 2 of them targets; published are 3,484,292" in cnceleb1.read(release).notes
+    assert "trials.lst has 6 trials, 2 of them targets; published are 3,484,292" in "\n".join(
+        cnceleb1.read(release).remarks
     )
 
 

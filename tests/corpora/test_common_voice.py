@@ -78,7 +78,7 @@ def test_validated_clips_are_one_split_with_speakers_languages_and_genders(root:
         ("common_voice_fr_9", f"cv-{ANNA[:32]}", "fr", "f", 0.504),
     ]
     assert all(file.is_file() for file in corpus.splits["all"].files())
-    assert "not exactly a person" in corpus.notes
+    assert "not exactly a person" in "\n".join(corpus.remarks)
 
 
 def test_a_speaker_of_two_languages_is_one(root: Path) -> None:
@@ -136,7 +136,9 @@ def test_broken_lines_are_passed_over_and_counted(voices: Path, tmp_path: Path) 
     (folder / "validated.tsv").write_text("\r\n".join([COLUMNS, *lines]))
     corpus = common_voice.read(folder)
     assert len(corpus.splits["all"]) == 1
-    assert "Passed over: 3 broken line(s) of eo/validated.tsv (the first: 'half a line')." in corpus.notes
+    assert "Passed over: 3 broken line(s) of eo/validated.tsv (the first: 'half a line')." in "\n".join(
+        corpus.remarks
+    )
 
 
 def test_a_clip_that_stands_twice_is_named(voices: Path, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_recordings_and_speakers_are_enough(folder, voices: Path) -> None:
     assert [(row.utterance, row.speaker, row.path, row.seconds) for row in corpus.splits["all"]] == [
         (f"s{s}-u{u}", f"s{s}", str(voices / f"s{s}" / f"u{u}.wav"), 0.0) for s in (0, 1) for u in (0, 1)
     ]
-    assert corpus.notes == ""
+    assert corpus.notes == ()
     assert prepare_split(corpus, "all").samples.tolist() == [32_000] * 4
 
 
@@ -132,8 +132,12 @@ def test_what_has_no_speaker_or_no_recording_is_left_out_and_counted(folder, voi
         )
     )
     assert list(corpus.splits["all"].column("utterance")) == ["s0-u0"]
-    assert "train: 2 utterance(s) in utt2spk have no recording (the first: gone-1); left out." in corpus.notes
-    assert "train: 1 utterance(s) have no speaker in utt2spk (the first: stray); left out." in corpus.notes
+    assert "train: 2 utterance(s) in utt2spk have no recording (the first: gone-1); left out." in "\n".join(
+        corpus.remarks
+    )
+    assert "train: 1 utterance(s) have no speaker in utt2spk (the first: stray); left out." in "\n".join(
+        corpus.remarks
+    )
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_supervisions_of_recordings_are_utterances(made, tmp_path: Path, voices:
     ]
     assert corpus.splits["all"].files()[0] == voices / "s0" / "u0.wav"
     assert prepare_split(corpus, "all").samples.tolist() == [16_000, 12_000, 32_000]
-    assert corpus.notes == ""
+    assert corpus.notes == ()
 
 
 def test_a_million_rows_are_gathered_some_at_a_time(
@@ -197,7 +197,7 @@ def test_what_cannot_be_said_is_left_out_and_counted(made, tmp_path: Path, voice
         "1 supervision(s) whose audio is no file but of type 'url'",
         "1 supervision(s) whose audio is no file but of type 'command'",
     ):
-        assert reason in corpus.notes
+        assert reason in "\n".join(corpus.remarks)
 
 
 def test_mixed_cuts_are_left_out_and_counted(made, tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_mixed_cuts_are_left_out_and_counted(made, tmp_path: Path) -> None:
     write(tmp_path / "cuts.jsonl", [mixed, cut("c", made[1], [supervision("b", "r1", "ben")])])
     corpus = lhotse_manifests.read(tmp_path)
     assert corpus.splits["all"].speakers() == ["ben"]
-    assert corpus.notes == "Left out: 1 mixed or padding cut(s)."
+    assert corpus.notes == ("Left out: 1 mixed or padding cut(s).",)
     write(tmp_path / "cuts.jsonl", [mixed])
     with pytest.raises(
         CorpusError, match=r"no supervision in it can be used \(1 mixed or padding cut\(s\)\)"

@@ -97,7 +97,7 @@ def test_archives_unpacked_each_into_its_folder_are_found(root: Path, tmp_path: 
 
 
 def test_what_is_missing_is_counted_in_the_notes(root: Path) -> None:
-    notes = read(root).notes
+    notes = "\n".join(read(root).remarks)
     assert "train-clean-100: 2 speakers, 6 utterances; published: 251 / 28,539" in notes
     assert "train-clean-360" not in notes, "to have no part of a subset is no fault"
 

@@ -51,7 +51,7 @@ def test_each_kind_is_a_split_with_one_label(root: Path) -> None:
 
 
 def test_what_is_missing_is_counted_and_a_recipe_s_entry_is_told(root: Path) -> None:
-    notes = musan.read(root).notes
+    notes = "\n".join(musan.read(root).remarks)
     assert "noise: 1 speakers, 2 utterances; published: 1 / 930" in notes
     assert f"augment.musan to {root}" in notes
     assert sum(kind.utterances for kind in musan.PUBLISHED.values()) == 2016

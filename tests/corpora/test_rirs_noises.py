@@ -47,8 +47,8 @@ def test_rooms_are_told_from_noises(root: Path) -> None:
         "pointsource-noises": 1,
     }
     assert all(len(manifest.speakers()) == 1 for manifest in corpus.splits.values())
-    assert f"augment.rirs to {root}" in corpus.notes
-    assert "simulated-rirs: 1 speakers, 2 utterances; published: 1 / 60,000" in corpus.notes
+    assert f"augment.rirs to {root}" in "\n".join(corpus.remarks)
+    assert "simulated-rirs: 1 speakers, 2 utterances; published: 1 / 60,000" in "\n".join(corpus.remarks)
     assert sum(kind.utterances for kind in rirs_noises.PUBLISHED.values()) == 61_260
 
 

@@ -88,7 +88,7 @@ def test_official_lists_are_read_under_their_stable_names(vox1: Path) -> None:
 
 def test_a_list_of_another_length_than_published_is_told(vox1: Path) -> None:
     trials = voxceleb1.read(vox1).trials["vox1-O-cleaned"]
-    notes = voxceleb1.read(vox1).notes
+    notes = "\n".join(voxceleb1.read(vox1).remarks)
     assert f"vox1-O-cleaned (veri_test2.txt) has {len(trials)} trials" in notes
     assert "37,611" in notes
 
@@ -98,7 +98,7 @@ def test_a_list_of_the_published_length_is_not_remarked(vox1: Path, monkeypatch:
     targets = int(trials.target.sum())
     official = replace(voxceleb1.TRIAL_LISTS[1], targets=targets, nontargets=len(trials) - targets)
     monkeypatch.setattr(voxceleb1, "TRIAL_LISTS", (official,))
-    assert "veri_test2" not in voxceleb1.read(vox1).notes
+    assert "veri_test2" not in "\n".join(voxceleb1.read(vox1).remarks)
 
 
 def test_the_published_lengths_are_those_of_the_papers() -> None:
@@ -121,7 +121,9 @@ def test_the_test_part_alone_is_enough_to_be_evaluated_on(tmp_path: Path) -> Non
     corpus = voxceleb1.read(root)
     assert set(corpus.splits) == {"eval"}
     assert set(corpus.trials) == {"vox1-O-cleaned"}
-    assert "vox1-E-cleaned (list_test_all2.txt) is left out: 1 of its 2 utterances" in corpus.notes
+    assert "vox1-E-cleaned (list_test_all2.txt) is left out: 1 of its 2 utterances" in "\n".join(
+        corpus.remarks
+    )
 
 
 def test_lists_lie_beside_the_wav_folder_that_was_named(vox1: Path) -> None:
@@ -134,7 +136,7 @@ def test_a_list_of_release_1_0_is_left_out_and_told(vox1: Path) -> None:
     )
     corpus = voxceleb1.read(vox1)
     assert "vox1-O-cleaned" not in corpus.trials
-    assert "list of another release" in corpus.notes
+    assert "list of another release" in "\n".join(corpus.remarks)
 
 
 def test_a_list_that_is_none_names_the_line(vox1: Path) -> None:
@@ -174,7 +176,7 @@ def test_wav_is_read_where_m4a_lies_beside(tmp_path: Path) -> None:
     corpus = voxceleb2.read(tmp_path)
     suffixes = {row.utterance: Path(row.path).suffix for row in corpus.splits["train"]}
     assert suffixes == {dev[0]: ".m4a", dev[1]: ".m4a", dev[2]: ".wav", dev[3]: ".wav"}
-    assert "3 utterance(s) in two formats" in corpus.notes
+    assert "3 utterance(s) in two formats" in "\n".join(corpus.remarks)
 
 
 def test_wav_written_into_the_folders_of_m4a(tmp_path: Path) -> None:
@@ -202,7 +204,7 @@ def test_more_speakers_than_the_dev_part_has_are_told(
     for speakers in VOXCELEB2.values():
         miniature.voxceleb(tmp_path / "wav", speakers)
     monkeypatch.setitem(voxceleb2.PUBLISHED, "train", Published(2, 8, None, "here"))
-    assert "those of the test part are among them" in voxceleb2.read(tmp_path).notes
+    assert "those of the test part are among them" in "\n".join(voxceleb2.read(tmp_path).remarks)
 
 
 def test_a_table_of_another_kind_names_what_it_lacks(vox1: Path) -> None:
@@ -236,8 +238,8 @@ def test_recordings_at_the_wrong_depth_are_counted_and_left_out(vox1: Path) -> N
     (vox1 / "wav" / "id10005").mkdir()
     corpus = voxceleb1.read(vox1)
     assert keys(corpus) == expected(VOXCELEB1)
-    assert "2 recording(s) or folder(s) at the wrong depth" in corpus.notes
-    assert "1 speaker(s) without a recording" in corpus.notes
+    assert "2 recording(s) or folder(s) at the wrong depth" in "\n".join(corpus.remarks)
+    assert "1 speaker(s) without a recording" in "\n".join(corpus.remarks)
 
 
 def test_names_that_are_not_utf8_are_counted_and_left_out(vox1: Path) -> None:
@@ -248,8 +250,8 @@ def test_names_that_are_not_utf8_are_counted_and_left_out(vox1: Path) -> None:
         pytest.skip("the file system holds UTF-8 names only")
     corpus = voxceleb1.read(vox1)
     assert len(corpus.splits["train"]) == len(expected(VOXCELEB1)["train"]) - 1
-    assert r"1 file(s) whose name is not UTF-8" in corpus.notes
-    assert r"caf\xe9.wav" in corpus.notes
+    assert r"1 file(s) whose name is not UTF-8" in "\n".join(corpus.remarks)
+    assert r"caf\xe9.wav" in "\n".join(corpus.remarks)
 
 
 def test_links_are_followed_once(vox1: Path) -> None:
@@ -267,7 +269,7 @@ def test_a_second_copy_is_told(vox1: Path) -> None:
     miniature.voxceleb(vox1 / "copy", VOXCELEB1["test"][:1])
     corpus = voxceleb1.read(vox1)
     assert keys(corpus) == expected(VOXCELEB1)
-    assert "4 utterance(s) found in two places" in corpus.notes
+    assert "4 utterance(s) found in two places" in "\n".join(corpus.remarks)
 
 
 def test_broken_files_do_not_stop_preparing(vox1: Path) -> None:
@@ -313,7 +315,7 @@ def test_a_whole_corpus_checks_as_whole(vox1: Path, monkeypatch: pytest.MonkeyPa
     report = voxceleb1.check(vox1)
     assert report.whole
     assert report.parts[0].hours is None
-    assert "Not all there" not in voxceleb1.read(vox1).notes
+    assert "Not all there" not in "\n".join(voxceleb1.read(vox1).remarks)
 
 
 def test_a_part_that_is_missing_counts_nothing(tmp_path: Path) -> None:

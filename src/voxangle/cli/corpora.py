@@ -118,14 +118,14 @@ def corpora_check(
     reader, place = corpus_reader(name), root or corpus_folder(name)
     if reader.check is not None:
         completeness = reader.check(place, headers=headers)
-        notes = ""
+        notes: tuple[str, ...] = ()
     else:
         corpus = reader.read(place)
         completeness = inspect(corpus.name, place, corpus.splits, {}, Tally(), headers=headers)
-        notes = corpus.notes
+        notes = corpus.remarks
     typer.echo(str(completeness))
-    if notes:
-        typer.echo(f"note: {notes}")
+    for note in notes:
+        typer.echo(f"note: {note}")
     if limits is not None:
         suffix = ".csv" if as_csv else ".parquet"
         _check_audio(name, place, split, model, limits, out or Path("quality") / name, suffix)
@@ -163,7 +163,7 @@ def _check_audio(
     for part in [only] if only else list(corpus.splits):
         with counting(console, f"preparing {part}") as on_progress:
             prepared = prepare_split(corpus, part, on_progress=on_progress)
-        notes = [corpus.notes] if corpus.notes else []
+        notes = list(corpus.notes)
         facts = {"corpus": name, "split": part, "place": str(root)}
         embeddings = posterior = None
         if embedder is not None and model is not None:
@@ -231,8 +231,8 @@ def corpora_prepare(
             console.print(f"  left out: {len(prepared.left_out)}, see {prepared.folder / 'left_out.csv'}")
             for left in prepared.left_out[:5]:
                 console.print(f"    {left.path}: {left.cause}", highlight=False, soft_wrap=True)
-    if corpus.notes:
-        console.print(f"note: {corpus.notes}", highlight=False, markup=False, soft_wrap=True)
+    for note in corpus.remarks:
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
 
 
 @corpora_app.command("shard")

@@ -156,7 +156,7 @@ class _Tested:
 
     @property
     def notes(self) -> list[str]:
-        return [*([self.corpus.notes] if self.corpus and self.corpus.notes else []), *self.incomplete]
+        return [*(self.corpus.notes if self.corpus else ()), *self.incomplete]
 
     def without(self, unusable: dict[str, str]) -> _Tested:
         """The lists whose recordings can all be used: a list is measured on whole, or not at all.
@@ -213,7 +213,7 @@ def _of_corpus(
     if not corpus.trials:
         raise TrialError(
             f"corpus '{name}' has no trial lists of its own; give some with --trials, such as `voxangle corpora trials "
-            f"{name}` makes" + (f"\n{corpus.notes}" if corpus.notes else "")
+            f"{name}` makes" + "".join(f"\n{note}" for note in corpus.remarks)
         )
     for one in only:
         if one not in corpus.trials:

@@ -73,7 +73,7 @@ def read(root: Path) -> Corpus:
             f"{root}: the clip '{twice}' is there more than once; name one release's folder, and if it is one, unpack "
             f"{_TABLE} again"
         )
-    return Corpus(NAME, {"all": Manifest(table, root)}, notes=" ".join(notes))
+    return Corpus(NAME, {"all": Manifest(table, root)}, notes=tuple(notes))
 
 
 def _languages(root: Path) -> list[Path]:

@@ -272,7 +272,7 @@ def read(root: Path) -> Corpus:
     }
     keys = {part: [utterance.utterance for utterance in rows] for part, rows in utterances.items()}
     trials = {name: Trials.of(name, pairs(keys)) for name, pairs in _LISTS.items()}
-    return Corpus(NAME, splits, trials, _NOTES)
+    return Corpus(NAME, splits, trials, (_NOTES,))
 
 
 def _share(root: Path, package: str) -> Path:

@@ -95,7 +95,7 @@ def read(root: Path) -> Corpus:
     trials = {
         path.parent.name: replace(Trials.read(path, known=known), name=path.parent.name) for path in lists
     }
-    return Corpus(root.name, splits, trials, " ".join(notes))
+    return Corpus(root.name, splits, trials, tuple(notes))
 
 
 def _folders(root: Path) -> dict[str, Path]:

@@ -75,7 +75,7 @@ def read(root: Path) -> Corpus:
         raise CorpusError(f"{root}: no supervision in it can be used ({notes or 'there are none'})")
     check_disjoint(splits, {split: files[0] for split, files in manifests.items()})
     name = root.name if root.is_dir() else root.parent.name
-    return Corpus(name, splits, notes=f"Left out: {notes}." if notes else "")
+    return Corpus(name, splits, notes=(f"Left out: {notes}.",) if notes else ())
 
 
 def _manifests(root: Path) -> dict[str, tuple[Path, ...]]:

@@ -16,16 +16,22 @@ def notes_of(
     published: Mapping[str, Published],
     tally: Tally,
     remarks: Iterable[str] = (),
-) -> str:
-    """What the parts on disk lack against what was published, what was counted, and other remarks, in sentences.
+) -> tuple[str, ...]:
+    """What the parts on disk lack against what was published, what was counted, and other remarks, a line each.
 
     A part that is not there at all is no lack: who evaluates needs no training part.
     """
-    sentences = []
+    lines = []
     for split, manifest in splits.items():
         part = Part.of(split, manifest, published.get(split))
         if not part.whole:
-            sentences.append(f"Not all there, {part}; `voxangle corpora check {corpus}` says more.")
-    sentences += [f"{fault.brief}." for fault in tally.faults()]
-    sentences += remarks
-    return f"{corpus}: {' '.join(sentences)}" if sentences else ""
+            lines.append(f"{_verdict(part)}, {part}; `voxangle corpora check {corpus}` says more.")
+    lines += [f"{fault.brief}." for fault in tally.faults()]
+    return tuple(f"{corpus}: {line}" for line in (*lines, *remarks))
+
+
+def _verdict(part: Part) -> str:
+    published = part.published
+    if published and part.speakers >= published.speakers and part.utterances >= published.utterances:
+        return "More than was published"
+    return "Not all there"

@@ -177,8 +177,7 @@ def make_plan(recipe: Recipe, *, processes: int = 1, measured_steps: int = 3) ->
                 "data.minimum_seconds leaves out, and data.join_seconds joins, is estimated until it is (voxangle "
                 "corpora prepare)"
             )
-        if corpus.notes:
-            notes.append(corpus.notes)
+        notes += corpus.remarks
     material = divide(sources, recipe.data, notes)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     an_epoch = open_feed(recipe, material.training, Ranks(0, processes, device)).epoch_steps()
