@@ -6,11 +6,14 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from voxangle.audio import probe
+import numpy as np
+
+from voxangle.audio import AudioInfo, probe
 from voxangle.data import Manifest
+from voxangle.data.rates import upsampling_note
 from voxangle.errors import AudioError
 
 __all__ = [
@@ -23,6 +26,7 @@ __all__ = [
     "MISSING",
     "NOT_UTF8",
     "NO_RECORDINGS",
+    "OUTSIDE",
     "SECOND_WAY",
     "STRAY",
     "TINY",
@@ -42,6 +46,7 @@ __all__ = [
 
 _EXAMPLES = 10
 _TINY_BYTES = 1024
+_OVERSHOOT = 0.1  # in seconds, as ``voxangle.audio.load`` has it
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,10 @@ LOCKED = FaultKind("folder(s) that may not be looked into", "give yourself the r
 MISSING = FaultKind("utterance(s) of the corpus's own lists not on disk", "unpack the corpus again")
 NOT_UTF8 = FaultKind("file(s) whose name is not UTF-8", "rename them; they are left out")
 NO_RECORDINGS = FaultKind("speaker(s) without a recording", "unpack the corpus again")
+OUTSIDE = FaultKind(
+    "utterance(s) that begin or end past the end of their file",
+    "compare starts and lengths with the files, which may be cut off or others; preparing leaves them out",
+)
 SECOND_WAY = FaultKind(
     "link(s) to folders that are read where they lie", "none needed: each is read once", harmless=True
 )
@@ -224,6 +233,7 @@ class Completeness:
         parts: its parts, each found against published.
         faults: what is wrong, counted.
         lists: its lists, each found against published.
+        sampling: how many files have this rate in Hz and so many channels; empty where no headers were read.
     """
 
     corpus: str
@@ -231,6 +241,7 @@ class Completeness:
     parts: tuple[Part, ...]
     faults: tuple[Fault, ...]
     lists: tuple[ListFound, ...] = ()
+    sampling: Mapping[tuple[int, int], int] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:
@@ -243,8 +254,29 @@ class Completeness:
 
     def __str__(self) -> str:
         verdict = "whole" if self.whole else "NOT whole"
-        rows = [f"{self.corpus} at {self.root}: {verdict}", *self.parts, *self.lists, *self.faults]
+        rows = [
+            f"{self.corpus} at {self.root}: {verdict}",
+            *self.parts,
+            *self.lists,
+            *self.faults,
+            *_described(self.sampling),
+        ]
         return "\n  ".join(str(row) for row in rows)
+
+
+def _described(sampling: Mapping[tuple[int, int], int]) -> list[str]:
+    """A line on rates and channels, where they are mixed or a rate is low."""
+    rates: Counter[int] = Counter()
+    for (rate, _), count in sampling.items():
+        rates[rate] += count
+    low = upsampling_note(rates)
+    if len(sampling) < 2 and not low:
+        return []
+    counts = (
+        f"{rate:,} Hz{ {1: '', 2: ' stereo'}.get(channels, f' {channels} channels') }: {count:,}"
+        for (rate, channels), count in sorted(sampling.items())
+    )
+    return [f"files by rate: {', '.join(counts)}" + (f"; {low}" if low else "")]
 
 
 def inspect(
@@ -264,24 +296,32 @@ def inspect(
         parts: what was found, by part.
         published: what should be there, by part.
         tally: the faults that the reader met on its way; what is found here is added to it.
-        headers: read every file's header as well, for hours and for files that are not audio; minutes for a
-            large corpus.
+        headers: read every file's header as well, for hours, rates and channels, for files that are not audio and
+            for utterances that are not within their file; minutes for a large corpus.
 
     Raises:
         MissingExtraError: headers are asked for, and the files need an extra that is not installed.
     """
     found = []
+    sampling: Counter[tuple[int, int]] = Counter()
     for name in dict.fromkeys([*published, *parts]):
         if name not in parts:
             found.append(Part(name, 0, 0, None, published[name]))
             continue
         manifest = parts[name]
         paths = dict.fromkeys(manifest.table["path"].to_pylist())
-        files = (os.path.join(manifest.root, path) for path in paths)  # noqa: PTH118 - a million times
-        sound = [file for file in files if _weighed(file, tally)]
-        hours = _hours(sound, tally) if headers else None
+        sound = [path for path in paths if _weighed(_file(manifest, path), tally)]
+        hours = None
+        if headers:
+            seconds = _seconds(manifest, sound, sampling, tally)
+            _find_outside(manifest, seconds, tally)
+            hours = sum(seconds.values()) / 3600
         found.append(Part.of(name, manifest, published.get(name), hours))
-    return Completeness(corpus, root, tuple(found), tally.faults())
+    return Completeness(corpus, root, tuple(found), tally.faults(), sampling=sampling)
+
+
+def _file(manifest: Manifest, path: str) -> str:
+    return os.path.join(manifest.root, path)  # noqa: PTH118 - a million times
 
 
 def _weighed(path: str, tally: Tally) -> bool:
@@ -296,18 +336,36 @@ def _weighed(path: str, tally: Tally) -> bool:
     return size >= _TINY_BYTES
 
 
-def _hours(files: Iterable[str], tally: Tally) -> float:
-    def seconds(file: str) -> float | AudioError:
-        try:
-            return probe(file).seconds
-        except AudioError as error:
-            return error
+def _seconds(
+    manifest: Manifest, paths: Iterable[str], sampling: Counter[tuple[int, int]], tally: Tally
+) -> dict[str, float]:
+    """The length of each file by its header; rates and channels are counted, and what is not audio."""
 
-    total = 0.0
+    def header(path: str) -> tuple[str, AudioInfo | AudioError]:
+        try:
+            return path, probe(_file(manifest, path))
+        except AudioError as error:
+            return path, error
+
+    seconds = {}
     with ThreadPoolExecutor() as pool:
-        for result in pool.map(seconds, files):
-            if isinstance(result, AudioError):
-                tally.add(UNREADABLE, str(result))
+        for path, info in pool.map(header, paths):
+            if isinstance(info, AudioError):
+                tally.add(UNREADABLE, str(info))
             else:
-                total += result
-    return total / 3600
+                seconds[path] = info.seconds
+                sampling[info.sample_rate, info.channels] += 1
+    return seconds
+
+
+def _find_outside(manifest: Manifest, seconds_of: Mapping[str, float], tally: Tally) -> None:
+    """Count the utterances that ``load`` would find to be not within their file."""
+    start, seconds = manifest.table["start"].to_numpy(), manifest.table["seconds"].to_numpy()
+    if not (start.any() or seconds.any()):
+        return
+    length = np.array([seconds_of.get(path, np.inf) for path in manifest.table["path"].to_pylist()])
+    outside = (start >= length) | (start + seconds > length + _OVERSHOOT)
+    for row in np.flatnonzero(outside):
+        key, path = (manifest.table[name][row].as_py() for name in ("utterance", "path"))
+        end = f"{start[row] + seconds[row]:.2f}" if seconds[row] else "the end"
+        tally.add(OUTSIDE, f"{key} ({start[row]:.2f} to {end} of the {length[row]:.2f} s of {path})")
