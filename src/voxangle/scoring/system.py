@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voxangle.audio import SAMPLE_RATE
+from voxangle.audio import SAMPLE_RATE, Waveform
 from voxangle.data import Manifest, Trials
 from voxangle.data.batches import LabelledRecordings
 from voxangle.data.conditions import conditions
 from voxangle.errors import TrialError
 from voxangle.runtime import MINIMUM_SECONDS, BaseEmbedder
+from voxangle.runtime.sources import SILENCE
+from voxangle.runtime.windows import Window
 from voxangle.scoring.evaluate import evaluate
 from voxangle.scoring.mean_embedding import SEED, MeanEmbedding, drawn_rows, keys_sha256
 from voxangle.scoring.result import AveragedSplit, MeanSubtraction, Model, Result
 
 __all__ = ["embed_prepared", "embed_trials", "evaluate_lists", "mean_of_recordings", "model_of"]
-
-_AT_ONCE = 512  # recordings held decoded while they are embedded
 
 OnProgress = Callable[[int, int], None]
 ByKey = dict[str, NDArray[np.float32]]
@@ -58,15 +59,14 @@ def embed_prepared(
 ) -> ByKey:
     """Embeddings of prepared recordings, by utterance."""
     keys = prepared.manifest.column("utterance")
-    # Neighbours in length share a batch with little padding.
-    order = np.argsort(prepared.samples, kind="stable")
     embeddings: ByKey = {}
-    for first in range(0, len(order), _AT_ONCE):
-        rows = order[first : first + _AT_ONCE]
-        vectors = embedder.embed([prepared.read(int(row)) for row in rows])
-        embeddings.update(zip(keys[rows], vectors, strict=True))
+    rows = range(len(keys))
+    for key, one in zip(keys, embedder.embed_stream(_prepared(prepared, rows), workers=0), strict=True):
+        if one.vector is None:
+            raise one.error or TrialError(f"{key}: has no embedding")
+        embeddings[key] = one.vector
         if on_progress is not None:
-            on_progress(len(embeddings), len(order))
+            on_progress(len(embeddings), len(keys))
     return embeddings
 
 
@@ -99,17 +99,17 @@ def mean_of_recordings(
     keys = recordings.manifest.column("utterance")
     long_enough = np.flatnonzero(recordings.samples >= MINIMUM_SECONDS * SAMPLE_RATE)
     rows = long_enough[drawn_rows(keys[long_enough].tolist(), utterances)]
-    order = rows[np.argsort(recordings.samples[rows], kind="stable")]
     total = np.zeros(embedder.dimension)
     averaged: list[int] = []
-    for first in range(0, len(order), _AT_ONCE):
-        read = {int(row): recordings.read(int(row)) for row in order[first : first + _AT_ONCE]}
-        loud = {row: waveform for row, waveform in read.items() if waveform.any()}
-        if loud:
-            total += embedder.embed(list(loud.values())).sum(axis=0, dtype=np.float64)
-            averaged += loud
+    stream = embedder.embed_stream(_prepared(recordings, rows), workers=0)
+    for done, (row, one) in enumerate(zip(rows.tolist(), stream, strict=True), start=1):
+        if one.vector is not None:
+            total += one.vector
+            averaged.append(row)
+        elif one.error is not None and one.error.cause != SILENCE:
+            raise one.error
         if on_progress is not None:
-            on_progress(min(first + _AT_ONCE, len(order)), len(order))
+            on_progress(done, len(rows))
     source = " + ".join(f"{one.corpus}/{one.split}" for one in corpora)
     if not averaged:
         raise TrialError(
@@ -159,3 +159,27 @@ def evaluate_lists(
         )
         for trials in lists
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _PreparedRecording:
+    """A prepared recording as the embedder reads it."""
+
+    recordings: LabelledRecordings
+    row: int
+
+    @property
+    def name(self) -> str:
+        return str(self.recordings.manifest.table["utterance"][self.row].as_py())
+
+    def length(self) -> int:
+        return int(self.recordings.samples[self.row])
+
+    def read(self, window: Window | None) -> Waveform:
+        if window is None:
+            return self.recordings.read(self.row)
+        return self.recordings.read(self.row, window.first, window.samples)
+
+
+def _prepared(recordings: LabelledRecordings, rows: Iterable[int]) -> Iterator[_PreparedRecording]:
+    return (_PreparedRecording(recordings, int(row)) for row in rows)

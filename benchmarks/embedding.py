@@ -1,0 +1,112 @@
+"""``python -m benchmarks.embedding``: from files to embeddings, against the encoder alone on ready features."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+# Before torch loads OpenMP, and before it allocates.
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import numpy as np
+import soundfile
+import torch
+
+from benchmarks.ratio import Measurement, in_turns
+from voxangle.audio import SAMPLE_RATE
+from voxangle.encoders import ECAPATDNN, ECAPATDNNConfig, Embedder, ModelCard
+from voxangle.features import Filterbank, FilterbankConfig
+from voxangle.runtime.embedding import BATCH_SECONDS
+from voxangle.training.allocator import keep_freed_memory
+
+__all__ = ["embedding"]
+
+_FORMATS = ("wav", "flac", "opus")
+_BARE_SECONDS = 7.5  # four fill a batch; VoxCeleb's are 8.2 s on average
+
+
+def embedding(rounds: int, minutes: float = 10.0, channels: int = 512) -> Iterator[Measurement]:
+    """The share of the bare encoder's throughput that embedding a folder of files reaches, by format.
+
+    Args:
+        rounds: how often each is timed, in turns.
+        minutes: of audio.
+        channels: of the ECAPA-TDNN.
+    """
+    torch.manual_seed(0)
+    config = ECAPATDNNConfig(channels=channels)
+    features_of = FilterbankConfig()
+    card = ModelCard(name="benchmark", encoder=config, filterbank=features_of)
+    embedder = Embedder(Filterbank(features_of), ECAPATDNN(config).eval(), card)
+    with tempfile.TemporaryDirectory() as name:
+        seconds = _write(Path(name), minutes * 60)
+        files = {kind: sorted(Path(name).glob(f"*.{kind}")) for kind in _FORMATS}
+        bare_batches = round(seconds / BATCH_SECONDS)
+        rows = round(BATCH_SECONDS / _BARE_SECONDS)
+        noise = torch.randn(rows, round(_BARE_SECONDS * SAMPLE_RATE), device=embedder.device)
+        features, _ = embedder.filterbank(0.1 * noise)
+
+        def bare() -> None:
+            with torch.inference_mode():
+                for _ in range(bare_batches):
+                    embedder.encoder(features).cpu()
+
+        calls = [lambda kind=kind: embedder.embed_files(files[kind]) for kind in _FORMATS]
+        alone, *ours = in_turns(bare, *calls, rounds=rounds, warm_up=1)
+    audio = bare_batches * BATCH_SECONDS
+    yield Measurement.of(
+        "encoder alone", audio / alone, "s/s", f"ECAPA-{channels}, {rows} x {_BARE_SECONDS:g} s, no padding"
+    )
+    for kind, taken in zip(_FORMATS, ours, strict=True):
+        yield Measurement.of(
+            f"embed_files, {kind}, share of the encoder alone",
+            (seconds / taken) / (audio / alone),
+            "",
+            f"{len(files[kind])} files of 4 s and more, {np.median(seconds / taken):,.0f} s/s with decoding, "
+            "features and padding",
+            least=0.9,
+        )
+
+
+def _write(folder: Path, seconds: float) -> float:
+    """Noise in lengths as VoxCeleb's in every format; how many seconds."""
+    rng = np.random.default_rng(0)
+    written = 0.0
+    for number in range(1_000_000):
+        length = round(min(4 + rng.exponential(4.2), 60) * SAMPLE_RATE)
+        # Coloured, so that it takes a coder about what speech takes.
+        noise = np.convolve(rng.standard_normal(length), np.exp(-np.arange(64) / 8), mode="same")
+        loud = 0.05 * noise * (0.6 + 0.4 * np.sin(np.arange(length) / 2000))
+        for kind in _FORMATS:
+            soundfile.write(
+                folder / f"{number:05d}.{kind}",
+                loud,
+                SAMPLE_RATE,
+                **({"format": "OGG", "subtype": "OPUS"} if kind == "opus" else {}),
+            )
+        written += length / SAMPLE_RATE
+        if written >= seconds:
+            return written
+    raise ValueError(f"{seconds} s are too many")
+
+
+def main() -> None:
+    """Measure, and print a line each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--channels", type=int, default=512)
+    options = parser.parse_args()
+    keep_freed_memory()
+    for m in embedding(options.rounds, options.minutes, options.channels):
+        held = "" if m.goal == "none" else f" ({m.goal}: {'held' if m.met else 'NOT held'})"
+        print(f"{m.name}: {m.value:.3f} [{m.low:.3f}, {m.high:.3f}] {m.unit}{held}; {m.detail}", flush=True)
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+
+
+if __name__ == "__main__":
+    main()
