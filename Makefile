@@ -8,12 +8,12 @@ BIN := .venv/bin
 export GOMP_SPINCOUNT ?= 0
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test quick lint format bench lock clean
+.PHONY: demo test quick lint format bench lock oracles clean
 
 demo: .venv/ready  ## real voices -> trained encoders -> error rates with intervals -> a report page
 	$(BIN)/voxangle demo
 
-test: .venv/ready lint  ## linter, type checker and the whole suite
+test: .venv/ready .oracles/ready lint  ## linter, type checker and the whole suite
 	$(BIN)/pytest
 
 quick: .venv/ready
@@ -45,5 +45,14 @@ lock: $(UV)  ## renew requirements.lock from pyproject.toml
 	python3 -m venv .tools
 	.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
+# Other toolkits' own code, which `voxangle import` is tested against; unpacked apart from the environment.
+oracles: .oracles/ready
+
+.oracles/ready: requirements-oracles.txt | .venv/ready
+	rm -rf .oracles
+	$(UV) pip install --quiet --python .venv --no-deps --require-hashes --target .oracles \
+	  --requirement requirements-oracles.txt
+	touch $@
+
 clean:
-	rm -rf .venv .tools runs dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .tools .oracles runs dist .pytest_cache .mypy_cache .ruff_cache

@@ -42,7 +42,7 @@ class Flavour(NamedTuple):
 FLAVOURS = {
     "paper": Flavour(True, False, False, False, True, VARIANCE_FLOOR, 0),
     "speechbrain": Flavour(False, True, True, True, False, 1e-12, 0),
-    "wespeaker": Flavour(False, False, False, False, False, 1e-10, 1),
+    "wespeaker": Flavour(False, False, False, False, False, 1e-7, 1),
 }
 
 
