@@ -539,12 +539,6 @@ def test_a_list_that_was_cut_off_is_told(tree: Tree, text: str, told: str) -> No
             "metadata.csv",
             r"line 8: 'data/chi/two\.wav' is there already, on line 7",
         ),
-        ("common-voice", "validated.tsv", r"the clip 'common_voice_en_5' is there more than once; name one"),
-        (
-            "common-voice",
-            "clip_durations.tsv",
-            r"clip_durations\.tsv: a clip is there more than once; unpack",
-        ),
         (
             "cnceleb1",
             "eval/lists/enroll.lst",

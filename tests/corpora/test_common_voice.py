@@ -136,17 +136,80 @@ def test_broken_lines_are_passed_over_and_counted(voices: Path, tmp_path: Path) 
     (folder / "validated.tsv").write_text("\r\n".join([COLUMNS, *lines]))
     corpus = common_voice.read(folder)
     assert len(corpus.splits["all"]) == 1
-    assert "Passed over: 3 broken line(s) of eo/validated.tsv (the first: 'half a line')." in "\n".join(
-        corpus.remarks
-    )
+    told = "3 broken line(s) of eo/validated.tsv, first 'half a line': unpack the archive again; they are passed over."
+    assert f"common-voice: {told}" in corpus.notes
+    assert not common_voice.check(folder).whole
 
 
-def test_a_clip_that_stands_twice_is_named(voices: Path, tmp_path: Path) -> None:
-    folder = write_language(tmp_path / "eo", voices, [line(ANNA, "1.mp3", "eo")])
+def test_a_repeated_line_is_counted_and_the_clip_read_once(voices: Path, tmp_path: Path) -> None:
+    lines = [line(ANNA, "1.mp3", "eo"), line(BEN, "2.mp3", "eo")]
+    folder = write_language(tmp_path / "eo", voices, [*lines, lines[0], lines[0]])
+    corpus = common_voice.read(folder)
+    assert [row.utterance for row in corpus.splits["all"]] == ["1", "2"]
+    assert any("2 repeated line(s) of validated.tsv, first 1: none needed" in note for note in corpus.notes)
+    assert common_voice.check(folder).whole
+
+
+def test_a_clip_of_two_speakers_is_left_out_and_named(voices: Path, tmp_path: Path) -> None:
+    folder = write_language(tmp_path / "eo", voices, [line(ANNA, "1.mp3", "eo"), line(ANNA, "2.mp3", "eo")])
     with (folder / "validated.tsv").open("a") as file:
         file.write(line(BEN, "1.mp3", "eo") + "\n")
-    with pytest.raises(CorpusError, match="the clip '1' is there more than once"):
-        common_voice.read(folder)
+    corpus = common_voice.read(folder)
+    assert [row.utterance for row in corpus.splits["all"]] == ["2"]
+    told = "1 clip(s) of more than one speaker by validated.tsv, first 1: unpack the archive again; they are left out."
+    assert f"common-voice: {told}" in corpus.notes
+    assert not common_voice.check(folder).whole
+
+
+def test_a_language_that_lies_there_twice_is_read_once(voices: Path, tmp_path: Path) -> None:
+    for name in ("eo", "eo-copy"):
+        write_language(tmp_path / name, voices, [line(ANNA, "1.mp3", "eo")])
+    corpus = common_voice.read(tmp_path)
+    assert [row.path for row in corpus.splits["all"]] == ["eo/clips/1.mp3"]
+    assert "first eo/clips/1.mp3 and eo-copy/clips/1.mp3: remove one copy" in corpus.notes[0]
+    assert not common_voice.check(tmp_path).whole
+
+
+def test_a_clip_with_two_durations_is_measured(voices: Path, tmp_path: Path) -> None:
+    folder = write_language(tmp_path / "eo", voices, [line(ANNA, f"{key}.mp3", "eo") for key in "123"])
+    with (folder / "clip_durations.tsv").open("a") as file:
+        file.write("1.mp3\t504\n2.mp3\t9000\n")
+    corpus = common_voice.read(folder)
+    assert [row.seconds for row in corpus.splits["all"]] == [0.504, 0.0, 0.504]
+    assert "1 clip(s) with more than one duration in clip_durations.tsv, first 2.mp3: none" in corpus.notes[0]
+
+
+@pytest.mark.parametrize("removed", [["validated.tsv"], "all"])
+def test_a_language_without_its_table_is_named_and_not_whole(
+    removed: list[str] | str, voices: Path, tmp_path: Path
+) -> None:
+    for name in ("cs", "eo"):
+        write_language(tmp_path / name, voices, [line(ANNA, f"{name}_{i}.mp3", name) for i in range(2)])
+    assert common_voice.check(tmp_path).whole
+    for path in (tmp_path / "cs").glob("*.tsv"):
+        if removed == "all" or path.name in removed:
+            path.unlink()
+    told = "cs: clips/ without validated.tsv, 2 clips not read"
+    found = common_voice.check(tmp_path)
+    assert not found.whole
+    assert f"1 language(s) unpacked by half: {told}; unpack their archives again" in str(found)
+    corpus = common_voice.read(tmp_path)
+    assert len(corpus.splits["all"]) == 2
+    assert any(told in note for note in corpus.notes)
+    for root in (tmp_path / "cs", tmp_path):
+        with pytest.raises(CorpusError, match=rf"{told}; unpack the archive again"):
+            common_voice.read(root)
+        (tmp_path / "eo" / "validated.tsv").unlink(missing_ok=True)
+
+
+def test_tables_without_clips_are_half_a_language_too(voices: Path, tmp_path: Path) -> None:
+    write_language(tmp_path / "eo", voices, [line(ANNA, "1.mp3", "eo")])
+    (tmp_path / "cs").mkdir()
+    (tmp_path / "cs" / "train.tsv").write_text(COLUMNS + "\n")
+    (tmp_path / "notes").mkdir()
+    assert "1 language(s) unpacked by half: cs: no validated.tsv and no clips;" in str(
+        common_voice.check(tmp_path)
+    )
 
 
 def test_mistakes_are_named_with_what_to_do(root: Path, tmp_path: Path) -> None:

@@ -17,18 +17,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from voxangle.corpora.completeness import TWICE, Completeness, FaultKind, Tally, inspect
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.genders import gender_of
+from voxangle.corpora.notes import notes_of
 from voxangle.corpora.walk import place_of_corpus
 from voxangle.data import Manifest
 from voxangle.data.manifest import SCHEMA
 from voxangle.errors import CorpusError, nearest
 
-__all__ = ["HOW_TO_GET", "NAME", "read"]
+__all__ = ["HOW_TO_GET", "NAME", "check", "read"]
 
 NAME = "common-voice"
 
@@ -42,17 +45,30 @@ Archives of one release unpacked in one folder are read as one corpus."""
 
 _TABLE = "validated.tsv"
 _DIGITS = 32
-_NOTES = (
-    "common-voice: a speaker is a client_id, which is an account or a browser and not exactly a person; some labels "
-    "are wrong."
+_OTHER_TABLES = ("train.tsv", "dev.tsv", "test.tsv", "other.tsv", "invalidated.tsv", "reported.tsv")
+_DURATIONS = "clip_durations.tsv"
+_REMARK = "a speaker is a client_id, which is an account or a browser and not exactly a person; some labels are wrong."
+
+_HALF_UNPACKED = FaultKind("language(s) unpacked by half", "unpack their archives again")
+_CONTRADICTED = FaultKind(
+    f"clip(s) of more than one speaker by {_TABLE}", "unpack the archive again; they are left out"
+)
+_REPEATED = FaultKind(
+    f"repeated line(s) of {_TABLE}", "none needed: each clip is read once, by its first line", harmless=True
+)
+_MEASURED = FaultKind(
+    f"clip(s) with more than one duration in {_DURATIONS}",
+    "none needed: preparing measures them",
+    harmless=True,
 )
 
 
 def read(root: Path) -> Corpus:
     """The validated clips of every language below ``root``; needs no network.
 
-    Durations are those of ``clip_durations.tsv`` (releases since 16.1); without it they are left to preparing. Lines
-    of ``validated.tsv`` that have not as many values as there are columns are passed over, and counted in the notes.
+    Durations are those of ``clip_durations.tsv`` (releases since 16.1); without it they are left to preparing. Broken
+    and repeated lines of ``validated.tsv``, clips to which it gives two speakers, and languages that are there
+    without it are passed over, and counted in the notes.
 
     Args:
         root: a language's folder, the release's that holds several, or the one above that.
@@ -60,35 +76,80 @@ def read(root: Path) -> Corpus:
     Raises:
         CorpusError: no language is there; a language is there in two releases; or a table is not as it should be.
     """
-    root = place_of_corpus(root)
-    folders = _languages(root)
-    notes = [_NOTES]
-    table = pa.concat_tables([_clips(folder, root, notes) for folder in folders])
+    tally = Tally()
+    splits = {"all": _found(place_of_corpus(root), tally)}
+    return Corpus(NAME, splits, notes=notes_of(NAME, splits, {}, tally, [_REMARK]))
+
+
+def check(root: Path, *, headers: bool = False) -> Completeness:
+    """Whether each language that is there has its table and every clip that this names.
+
+    Args:
+        root: as for ``read``.
+        headers: read every file's header too, for hours, rates, and files that are unreadable or too short.
+
+    Raises:
+        CorpusError: as ``read``.
+    """
+    tally, root = Tally(), place_of_corpus(root)
+    return inspect(NAME, root, {"all": _found(root, tally)}, {}, tally, headers=headers)
+
+
+def _found(root: Path, tally: Tally) -> Manifest:
+    folders = _languages(root, tally)
+    table = pa.concat_tables([_clips(folder, root, tally) for folder in folders])
     if not table.num_rows:
         raise CorpusError(f"{folders[0] / _TABLE}: has no clips; unpack the archive again")
-    counts = pc.value_counts(table["utterance"])
-    if len(counts) < table.num_rows:
-        twice = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"]
+    table = _each_once(table, tally)
+    if not table.num_rows:
         raise CorpusError(
-            f"{root}: the clip '{twice}' is there more than once; name one release's folder, and if it is one, unpack "
-            f"{_TABLE} again"
+            f"{folders[0] / _TABLE}: gives every clip to two speakers; unpack the archive again"
         )
-    return Corpus(NAME, {"all": Manifest(table, root)}, notes=tuple(notes))
+    return Manifest(table, root)
 
 
-def _languages(root: Path) -> list[Path]:
+def _each_once(table: pa.Table, tally: Tally) -> pa.Table:
+    """The table with each clip once, by its first line, and without those to which lines give different speakers."""
+    counts = pc.value_counts(table["utterance"])
+    if len(counts) == table.num_rows:
+        return table
+    twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    rows: dict[str, list[int]] = {}
+    for row in np.flatnonzero(pc.is_in(table["utterance"], twice)).tolist():
+        rows.setdefault(table["utterance"][row].as_py(), []).append(row)
+    keep = np.ones(table.num_rows, dtype=bool)
+    for key, same in rows.items():
+        lines = table.take(same)
+        keep[same[1:]] = False
+        if len(lines["speaker"].unique()) > 1:
+            keep[same[0]] = False
+            tally.add(_CONTRADICTED, key)
+        elif len(lines["path"].unique()) > 1:
+            tally.add(TWICE, f"{lines['path'][0]} and {lines['path'][1]}")
+        else:
+            tally.add(_REPEATED, key, len(same) - 1)
+    return table.filter(pa.array(keep))
+
+
+def _languages(root: Path, tally: Tally) -> list[Path]:
     if not root.is_dir():
         raise CorpusError(f"{root}: no such folder; it should hold LANGUAGE/{_TABLE} and LANGUAGE/clips")
-    for pattern in (_TABLE, f"*/{_TABLE}", f"*/*/{_TABLE}"):
-        folders = sorted(path.parent for path in root.glob(pattern))
+    halves = []
+    for above in ("", "*/", "*/*/"):
+        folders = sorted(path.parent for path in root.glob(f"{above}{_TABLE}"))
+        halves += _half_unpacked(root, above)
         if folders:
             break
     else:
-        above = f": name {root.parent}" if (root.parent / _TABLE).is_file() else ""
+        if halves:
+            raise CorpusError(f"{root}: {halves[0]}; unpack the archive again")
+        parent = f": name {root.parent}" if (root.parent / _TABLE).is_file() else ""
         raise CorpusError(
             f"{root}: holds no LANGUAGE/{_TABLE}; name a language's folder of Common Voice (with {_TABLE} and clips in "
-            f"it), or the release's that holds several{above}"
+            f"it), or the release's that holds several{parent}"
         )
+    for half in halves:
+        tally.add(_HALF_UNPACKED, half)
     by_name: dict[str, Path] = {}
     for folder in folders:
         other = by_name.setdefault(folder.name, folder)
@@ -100,16 +161,30 @@ def _languages(root: Path) -> list[Path]:
     return folders
 
 
-def _clips(folder: Path, root: Path, notes: list[str]) -> pa.Table:
+def _half_unpacked(root: Path, above: str) -> list[str]:
+    """The languages at a depth below ``root`` that have clips or other tables, and no table to read."""
+    parts = {path.parent for name in ("clips", *_OTHER_TABLES) for path in root.glob(f"{above}{name}")}
+    halves = []
+    for folder in sorted(parts):
+        if (folder / _TABLE).is_file():
+            continue
+        count = sum(1 for _ in (folder / "clips").glob("*.mp3"))
+        what = f"clips/ without {_TABLE}, {count:,} clips not read" if count else f"no {_TABLE} and no clips"
+        halves.append(f"{folder.name}: {what}")
+    return halves
+
+
+def _clips(folder: Path, root: Path, tally: Tally) -> pa.Table:
     """The clips of one language, as columns of a manifest."""
     broken: list[str] = []
     rows = _rows(folder / _TABLE, ("client_id", "path"), ("gender", "locale"), broken)
     told = pc.and_(pc.not_equal(rows["client_id"], ""), pc.not_equal(rows["path"], ""))
     broken += [str(path) for path in rows.filter(pc.invert(told))["path"]]
-    if broken:
-        notes.append(
-            f"Passed over: {len(broken):,} broken line(s) of {folder.name}/{_TABLE} (the first: '{broken[0][:60]}')."
-        )
+    kind = FaultKind(
+        f"broken line(s) of {folder.name}/{_TABLE}", "unpack the archive again; they are passed over"
+    )
+    for line in broken:
+        tally.add(kind, f"'{line[:60]}'")
     rows = rows.filter(told)
     # The first releases leave the suffix out.
     keys = pc.replace_substring_regex(rows["path"], r"\.mp3$", "")
@@ -127,22 +202,29 @@ def _clips(folder: Path, root: Path, notes: list[str]) -> pa.Table:
         "channel": empty,
         "path": pc.binary_join_element_wise(clips, names, "/"),
         "start": pa.repeat(0.0, rows.num_rows),
-        "seconds": _seconds(folder / "clip_durations.tsv", names),
+        "seconds": _seconds(folder / _DURATIONS, names, tally),
     }
     return pa.table(columns, schema=SCHEMA)
 
 
-def _seconds(path: Path, names: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """The duration of each clip; 0 where there is none, or where it is no number."""
+def _seconds(path: Path, names: pa.ChunkedArray, tally: Tally) -> pa.Array | pa.ChunkedArray:
+    """The duration of each clip; 0 where there is none or are two, or where it is no number."""
     if not path.is_file():
         return pa.repeat(0.0, len(names))
     # Two columns, of which the first has had several names.
     durations = _rows(path, ("duration[ms]",), (), [], all_columns=True)
+    clips = durations.column(0)
     seconds = _mapped(durations["duration[ms]"], _milliseconds, pa.float64())
-    where = pc.index_in(names, pc.unique(durations.column(0)))
-    if len(pc.unique(durations.column(0))) < durations.num_rows:
-        raise CorpusError(f"{path}: a clip is there more than once; unpack the archive again")
-    return pc.fill_null(seconds.take(where), 0.0)
+    each = (
+        pa.table({"clip": clips, "seconds": seconds})
+        .group_by("clip", use_threads=False)
+        .aggregate([("seconds", "min"), ("seconds", "max")])
+    )
+    several = pc.not_equal(each["seconds_min"], each["seconds_max"])
+    for clip in each["clip"].filter(several).to_pylist():
+        tally.add(_MEASURED, str(clip))
+    seconds = pc.if_else(several, 0.0, each["seconds_min"])
+    return pc.fill_null(seconds.take(pc.index_in(names, each["clip"].combine_chunks())), 0.0)
 
 
 def _milliseconds(text: str) -> float:
