@@ -13,10 +13,10 @@ from tests.corpora import miniature
 from tests.corpora.miniature import SEGMENTS, VIDEOS, VOXCELEB1, VOXCELEB2
 from voxangle import audio
 from voxangle.corpora import voxceleb1, voxceleb2
-from voxangle.corpora.completeness import Published
+from voxangle.corpora.completeness import Completeness, Published
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.prepared import prepare_split
-from voxangle.errors import CorpusError, TrialError
+from voxangle.errors import CorpusError
 
 
 def keys(corpus: Corpus) -> dict[str, list[str]]:
@@ -87,10 +87,12 @@ def test_official_lists_are_read_under_their_stable_names(vox1: Path) -> None:
 
 
 def test_a_list_of_another_length_than_published_is_told(vox1: Path) -> None:
-    trials = voxceleb1.read(vox1).trials["vox1-O-cleaned"]
-    notes = "\n".join(voxceleb1.read(vox1).remarks)
-    assert f"vox1-O-cleaned (veri_test2.txt) has {len(trials)} trials" in notes
-    assert "37,611" in notes
+    corpus = voxceleb1.read(vox1)
+    trials = corpus.trials["vox1-O-cleaned"]
+    note = corpus.list_notes["vox1-O-cleaned"]
+    assert f"vox1-O-cleaned (veri_test2.txt) is cut off, or filtered: it has {len(trials)} trials" in note
+    assert "37,611" in note
+    assert "vox1-H-cleaned" not in note
 
 
 def test_a_list_of_the_published_length_is_not_remarked(vox1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,9 +123,9 @@ def test_the_test_part_alone_is_enough_to_be_evaluated_on(tmp_path: Path) -> Non
     corpus = voxceleb1.read(root)
     assert set(corpus.splits) == {"eval"}
     assert set(corpus.trials) == {"vox1-O-cleaned"}
-    assert "vox1-E-cleaned (list_test_all2.txt) is left out: 1 of its 2 utterances" in "\n".join(
-        corpus.remarks
-    )
+    assert list(corpus.left_out) == ["vox1-E-cleaned"]
+    assert "list_test_all2.txt: 1 of its 2 utterances are not on disk" in corpus.left_out["vox1-E-cleaned"]
+    assert any("the list vox1-E-cleaned was left out: list_test" in line for line in corpus.remarks)
 
 
 def test_lists_lie_beside_the_wav_folder_that_was_named(vox1: Path) -> None:
@@ -139,10 +141,22 @@ def test_a_list_of_release_1_0_is_left_out_and_told(vox1: Path) -> None:
     assert "list of another release" in "\n".join(corpus.remarks)
 
 
-def test_a_list_that_is_none_names_the_line(vox1: Path) -> None:
-    (vox1 / "veri_test2.txt").write_text("<html>\nNot found\n")
-    with pytest.raises(TrialError, match=r"veri_test2\.txt, line 1"):
-        voxceleb1.read(vox1)
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [("<html>\nNot found\n", "line 1"), ("", "is empty"), ("1 a/b/c.wav a/b/d.wav\n0 a/b", "line 2")],
+)
+def test_a_list_that_is_none_is_left_out_with_its_line_and_the_rest_is_read(
+    vox1: Path, text: str, where: str
+) -> None:
+    (vox1 / "veri_test2.txt").write_text(text)
+    corpus = voxceleb1.read(vox1)
+    assert keys(corpus) == expected(VOXCELEB1)
+    assert list(corpus.trials) == ["vox1-H-cleaned"]
+    assert where in corpus.left_out["vox1-O-cleaned"]
+    assert "meta/veri_test2.txt" in corpus.left_out["vox1-O-cleaned"]
+    state = {one.name: one for one in voxceleb1.check(vox1).lists}["vox1-O-cleaned (veri_test2.txt)"]
+    assert not state.sound
+    assert where in state.state
 
 
 def test_one_root_holds_both_corpora_apart(tmp_path: Path) -> None:
@@ -308,14 +322,78 @@ def test_check_counts_what_is_there_and_names_what_is_not(vox1: Path) -> None:
     assert "NOT whole" in str(report)
 
 
-def test_a_whole_corpus_checks_as_whole(vox1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(voxceleb1.PUBLISHED, "train", Published(3, 12, None, "here"))
-    monkeypatch.setitem(voxceleb1.PUBLISHED, "eval", Published(2, 8, None, "here"))
-    (vox1 / "vox1_test_wav.zip").write_bytes(b"PK")
-    report = voxceleb1.check(vox1)
+def test_a_whole_corpus_checks_as_whole(published: Path) -> None:
+    (published / "vox1_test_wav.zip").write_bytes(b"PK")
+    report = voxceleb1.check(published)
     assert report.whole
     assert report.parts[0].hours is None
-    assert "Not all there" not in "\n".join(voxceleb1.read(vox1).remarks)
+    assert not voxceleb1.read(published).remarks
+
+
+@pytest.fixture
+def published(vox1: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same with ``iden_split.txt``, taken for all that was published."""
+    trials = voxceleb1.read(vox1).trials
+    lists = [
+        replace(one, targets=int(found.target.sum()), nontargets=int((~found.target).sum()))
+        if (found := trials.get(one.name))
+        else one
+        for one in voxceleb1.TRIAL_LISTS
+    ]
+    monkeypatch.setattr(voxceleb1, "TRIAL_LISTS", tuple(lists))
+    monkeypatch.setitem(voxceleb1.PUBLISHED, "train", Published(3, 12, None, "here"))
+    monkeypatch.setitem(voxceleb1.PUBLISHED, "eval", Published(2, 8, None, "here"))
+    every = [key for part in expected(VOXCELEB1).values() for key in part]
+    miniature.write_lines(vox1 / "iden_split.txt", ((1, key) for key in every))
+    return vox1
+
+
+def lists_in(report: Completeness) -> dict[str, tuple[bool, str]]:
+    return {one.name.partition(" ")[0]: (one.sound, one.state) for one in report.lists}
+
+
+def test_check_says_of_each_list_whether_it_is_there_and_whole(published: Path) -> None:
+    found = lists_in(voxceleb1.check(published))
+    assert found["vox1-O-cleaned"] == (True, "whole, 28 trials")
+    assert found["vox1_meta.csv"] == (True, "whole, 5 speakers")
+    assert found["iden_split.txt"] == (True, "whole, 20 utterances")
+    address = "https://mm.kaist.ac.kr/datasets/voxceleb/meta/"
+    assert found["vox1-E"] == (True, f"absent: get it from {address}list_test_all.txt")
+    assert "list vox1-O (veri_test.txt): absent: get it from" in str(voxceleb1.check(published))
+    (published / "vox1_meta.csv").unlink()
+    sound, state = lists_in(voxceleb1.check(published))["vox1_meta.csv"]
+    assert (sound, state) == (True, f"absent, so genders are unknown: get it from {address}vox1_meta.csv")
+    assert voxceleb1.check(published).whole
+
+
+@pytest.mark.parametrize("name", ["veri_test2.txt", "vox1_meta.csv", "iden_split.txt"])
+def test_a_list_that_was_cut_off_makes_a_corpus_not_whole(published: Path, name: str) -> None:
+    assert voxceleb1.check(published).whole
+    lines = (published / name).read_text().splitlines(keepends=True)
+    (published / name).write_text("".join(lines[:-1]))
+    report = voxceleb1.check(published)
+    assert not report.whole
+    (state,) = [one.state for one in report.lists if name in one.name]
+    assert f"published are {len(lines) - (name == 'vox1_meta.csv')}" in state
+
+
+def test_lists_of_another_release_are_told_apart_from_recordings_that_are_missing(vox1: Path) -> None:
+    old = [(1, "Eartha_Kitt/x6uYqmx31kE/1.wav", "Eartha_Kitt/8jEAjG6SegY/8.wav")]
+    miniature.write_lines(vox1 / "veri_test.txt", old)
+    miniature.write_lines(vox1 / "iden_split.txt", [(1, key) for _, _, key in old])
+    miniature.vox1_meta(vox1 / "vox1_meta.csv", {"dev": ["id10400"]})
+    report = voxceleb1.check(vox1)
+    found = lists_in(report)
+    for name, count in (("vox1-O", 2), ("iden_split.txt", 1)):
+        sound, state = found[name]
+        assert not sound
+        assert f"{count} of its {count} utterances are not on disk, such as Eartha_Kitt/" in state
+        assert "another release" in state
+    assert found["vox1_meta.csv"] == (
+        False,
+        "of another release: none of its 1 speakers is on disk, such as id10400",
+    )
+    assert not any("utterance(s) of the corpus's own lists" in fault.kind.what for fault in report.faults)
 
 
 def test_a_part_that_is_missing_counts_nothing(tmp_path: Path) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from voxangle.corpora.columns import Columns
-from voxangle.corpora.completeness import ABSENT_SPEAKERS, UNLISTED, Tally
+from voxangle.corpora.completeness import ABSENT_SPEAKERS, UNLISTED, ListFound, Tally
 from voxangle.corpora.genders import gender_of
 from voxangle.corpora.tree import Layout, beside, layout_of, recordings, speaker_number
 from voxangle.data import Manifest
@@ -21,6 +21,7 @@ __all__ = [
     "is_voxceleb1",
     "is_voxceleb2",
     "manifests_of",
+    "meta_found",
     "speaker_table",
     "voxceleb_layout",
 ]
@@ -107,6 +108,32 @@ def speaker_table(layout: Layout, name: str) -> dict[str, SpeakerRow]:
         for row in rows[1:]
         if len(row) == len(header)
     }
+
+
+def meta_found(
+    layout: Layout, name: str, table: Mapping[str, SpeakerRow], published: int, belongs: Callable[[str], bool]
+) -> ListFound:
+    """Whether the speakers' table is there, and whole.
+
+    Args:
+        layout: where it was looked for.
+        name: of the file.
+        table: what stands in it.
+        published: how many speakers it should have.
+        belongs: whether a speaker is the corpus's.
+    """
+    if beside(layout, name) is None:
+        return ListFound(name, f"absent, so genders are unknown: get it from {META}{name}")
+    here = layout.of(belongs)
+    if table and not any(speaker in here for speaker in table):
+        state = f"of another release: none of its {len(table):,} speakers is on disk"
+        return ListFound(name, f"{state}, such as {next(iter(table))}", sound=False)
+    if len(table) == published:
+        return ListFound(name, f"whole, {published:,} speakers")
+    verdict = "cut off" if len(table) < published else "another table"
+    return ListFound(
+        name, f"{verdict}: it has {len(table):,} speakers; published are {published:,}", sound=False
+    )
 
 
 def manifests_of(

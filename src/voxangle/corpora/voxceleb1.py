@@ -27,31 +27,34 @@ speakers of ``train``: a model scored on them must not have been trained on VoxC
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from voxangle.corpora.completeness import (
     MISSING,
-    UNUSABLE_LISTS,
     Completeness,
+    ListFound,
     Published,
     Tally,
     inspect,
 )
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.notes import notes_of
+from voxangle.corpora.own_lists import Named, length_fault, state_of
 from voxangle.corpora.tree import Layout, beside, lines_of, speaker_number
 from voxangle.corpora.voxceleb import (
     ADDRESS,
     META,
+    SpeakerRow,
     is_voxceleb1,
     manifests_of,
+    meta_found,
     speaker_table,
     voxceleb_layout,
 )
 from voxangle.corpora.walk import place_of_corpus
 from voxangle.data import Manifest, Trials
-from voxangle.errors import CorpusError
+from voxangle.errors import CorpusError, TrialError
 
 __all__ = ["HOW_TO_GET", "NAME", "PUBLISHED", "TRIAL_LISTS", "TrialList", "check", "read"]
 
@@ -78,6 +81,7 @@ pieces, the archive they make, the audio; remove the first two when all is unpac
   wget {META}vox1_meta.csv"""
 
 _FIRST_OF_TEST, _LAST_OF_TEST = 10_270, 10_309
+_META_FILE, _ALL_FILE = "vox1_meta.csv", "iden_split.txt"
 
 
 @dataclass(frozen=True)
@@ -112,21 +116,22 @@ def read(root: Path) -> Corpus:
     """VoxCeleb1 as it is on disk; one part of it is enough.
 
     ``root`` is the folder of the speakers, or one up to five folders above, which may hold VoxCeleb2 as well. A trial
-    list is read where all that it names is on disk; where not, or where it has another length than published, the
-    notes say so.
+    list is read where all that it names is on disk; where not, or where a line of it has another form, it is left out.
+    Where it has another length than published, its note says so.
 
     Raises:
-        CorpusError: no speaker of VoxCeleb1 is there.
-        TrialError: an official list has a line of another form.
+        CorpusError: no speaker of VoxCeleb1 is there, or ``vox1_meta.csv`` is no such table.
     """
     tally = Tally()
-    layout, splits = _found(place_of_corpus(root), tally)
-    trials, remarks = _usable(_official_lists(layout), _keys(splits), tally)
+    layout, splits, _ = _found(place_of_corpus(root), tally)
+    lists = _official_lists(layout, _keys(splits))
     return Corpus(
         NAME,
         splits,
-        trials,
-        notes_of(NAME, splits, PUBLISHED, tally, remarks),
+        lists.trials,
+        notes_of(NAME, splits, PUBLISHED, tally),
+        {name: f"{NAME}: {note}." for name, note in lists.notes.items()},
+        lists.left_out,
     )
 
 
@@ -134,80 +139,110 @@ def check(root: Path, *, headers: bool = False) -> Completeness:
     """Whether VoxCeleb1 is all there.
 
     Beside the counts, the utterances that ``iden_split.txt`` (all of them) and the trial lists name are looked for,
-    where these files are there.
+    where these files are there, and each list is held against what was published.
 
     Args:
         root: as for ``read``.
         headers: read every file's header too, for hours and unreadable files.
 
     Raises:
-        CorpusError: no speaker of VoxCeleb1 is there.
-        TrialError: an official list has a line of another form.
+        CorpusError: as for ``read``.
     """
     tally = Tally()
-    layout, splits = _found(place_of_corpus(root), tally)
+    layout, splits, table = _found(place_of_corpus(root), tally)
     layout.report_archives(tally)
-    known, lists = _keys(splits), _official_lists(layout)
-    named = dict.fromkeys(_all_utterances(layout))
-    for trials in lists.values():
-        named.update(dict.fromkeys(trials.utterances))
-    for key in named:
-        if key not in known:
-            tally.add(MISSING, key)
-    _usable(lists, known, tally)
-    return inspect(NAME, layout.root, splits, PUBLISHED, tally, headers=headers)
+    known = _keys(splits)
+    lists = _official_lists(layout, known)
+    all_named, state = _all_utterances(layout, known)
+    for key in dict.fromkeys(key for named in (all_named, *lists.named) for key in named.missing):
+        tally.add(MISSING, key)
+    speakers = sum(part.speakers for part in PUBLISHED.values())
+    found = (*lists.found, meta_found(layout, _META_FILE, table, speakers, is_voxceleb1), *state)
+    return replace(inspect(NAME, layout.root, splits, PUBLISHED, tally, headers=headers), lists=found)
 
 
-def _found(root: Path, tally: Tally) -> tuple[Layout, dict[str, Manifest]]:
+def _found(root: Path, tally: Tally) -> tuple[Layout, dict[str, Manifest], dict[str, SpeakerRow]]:
     layout = voxceleb_layout(root, HOW_TO_GET, tally)
     speakers = layout.of(is_voxceleb1)
     split_of = {
         speaker: "eval" if _FIRST_OF_TEST <= speaker_number(speaker) <= _LAST_OF_TEST else "train"
         for speaker in speakers
     }
-    splits = manifests_of(speakers, layout, NAME, split_of, speaker_table(layout, "vox1_meta.csv"), tally)
+    table = speaker_table(layout, _META_FILE)
+    splits = manifests_of(speakers, layout, NAME, split_of, table, tally)
     if not splits:
         raise CorpusError(
             f"{root}: expected recordings of id10001 to id11251, found {layout.contents()}.\n{HOW_TO_GET}"
         )
-    return layout, splits
+    return layout, splits, table
 
 
 def _keys(splits: Mapping[str, Manifest]) -> set[str]:
     return {key for manifest in splits.values() for key in manifest.table["utterance"].to_pylist()}
 
 
-def _official_lists(layout: Layout) -> dict[TrialList, Trials]:
-    found = {one: beside(layout, one.file) for one in TRIAL_LISTS}
-    return {one: replace(Trials.read(path), name=one.name) for one, path in found.items() if path}
+@dataclass
+class _Lists:
+    """What the official lists on disk are good for.
+
+    Attributes:
+        trials: the lists whose utterances are all there, by name.
+        notes: by name, what is to be said of one that is used all the same.
+        left_out: by name, why one is not used.
+        found: every official list, on disk or not.
+        named: what those name of which something is there.
+    """
+
+    trials: dict[str, Trials] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    found: list[ListFound] = field(default_factory=list)
+    named: list[Named] = field(default_factory=list)
 
 
-def _usable(
-    lists: Mapping[TrialList, Trials], known: Container[str], tally: Tally
-) -> tuple[dict[str, Trials], list[str]]:
-    """The lists whose utterances are all there, and what is to be said about all of them."""
-    usable, remarks = {}, []
-    for one, trials in lists.items():
-        targets = int(trials.target.sum())
-        if (targets, len(trials) - targets) != (one.targets, one.nontargets):
-            remarks.append(
-                f"{one.name} ({one.file}) has {len(trials):,} trials, {targets:,} of them targets; published are "
-                f"{one.targets + one.nontargets:,} and {one.targets:,}: it was cut off, filtered, or is another list."
-            )
-        missing = [key for key in trials.utterances if key not in known]
-        if not missing:
-            usable[one.name] = trials
+def _official_lists(layout: Layout, known: Container[str]) -> _Lists:
+    lists = _Lists()
+    for one in TRIAL_LISTS:
+        label, path = f"{one.name} ({one.file})", beside(layout, one.file)
+        if path is None:
+            lists.found.append(ListFound(label, f"absent: get it from {META}{one.file}"))
             continue
-        tally.add(UNUSABLE_LISTS, f"{one.name} ({one.file})")
-        another = ", so it is the list of another release" if len(missing) == len(trials.utterances) else ""
-        remarks.append(
-            f"{one.name} ({one.file}) is left out: {len(missing):,} of its {len(trials.utterances):,} utterances are "
-            f"not on disk, the first is {missing[0]}{another}."
-        )
-    return usable, remarks
+        try:
+            trials = replace(Trials.read(path), name=one.name)
+        except TrialError as error:
+            lists.left_out[one.name] = f"{error}. Get it again from {META}{one.file}"
+            lists.found.append(ListFound(label, f"cannot be read: {error}", sound=False))
+            continue
+        named = Named.of(trials.utterances, known)
+        length = length_fault(trials, one.targets + one.nontargets, one.targets)
+        if not named.foreign:
+            lists.named.append(named)
+        if named.missing:
+            lists.left_out[one.name] = "; ".join(filter(None, (f"{one.file}: {named.fault}", length)))
+        else:
+            lists.trials[one.name] = trials
+            if length:
+                lists.notes[one.name] = f"{label} is {length}"
+        state = state_of(f"{len(trials):,} trials", length, named.fault)
+        lists.found.append(ListFound(label, state, sound=not (length or named.missing)))
+    return lists
 
 
-def _all_utterances(layout: Layout) -> list[str]:
-    """What ``iden_split.txt`` lists: every utterance of both parts, after the number of its identification split."""
-    path = beside(layout, "iden_split.txt")
-    return [] if path is None else [line.split()[-1] for line in lines_of(path)]
+def _all_utterances(layout: Layout, known: Container[str]) -> tuple[Named, tuple[ListFound, ...]]:
+    """What ``iden_split.txt`` lists: every utterance of both parts, after the number of its identification split.
+
+    Without it, which is no fault, nothing.
+    """
+    path = beside(layout, _ALL_FILE)
+    if path is None:
+        return Named((), ()), ()
+    try:
+        named = Named.of([line.split()[-1] for line in lines_of(path)], known)
+    except CorpusError as error:
+        return Named((), ()), (ListFound(_ALL_FILE, str(error), sound=False),)
+    count, published = len(named.keys), sum(part.utterances for part in PUBLISHED.values())
+    length = "" if count == published else f"it has {count:,} utterances; published are {published:,}"
+    if named.foreign:
+        state = ListFound(_ALL_FILE, state_of("", length, named.fault), sound=False)
+        return Named((), ()), (state,)
+    return named, (ListFound(_ALL_FILE, state_of(f"{count:,} utterances", length), sound=not length),)
