@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,10 @@ from voxangle.errors import CheckpointError
 __all__ = ["Weights", "find_weights", "read_weights"]
 
 SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+# What torch's restricted reader says: of a name it does not call, of something else, and before it goes on about both.
+_CALLED = re.compile(r"GLOBAL ([\w.]+)")
+_TOLD = re.compile(r"WeightsUnpickler error: ?([^\n]*)")
+_FIRST_LINE = re.compile(r"([^\n]*)")
 CURE = "save the model's state_dict() alone, with torch.save or as .safetensors"
 
 
@@ -98,15 +103,14 @@ def _load(file: Path, load: Any) -> Any:
         return load(file)
     except Exception as error:
         # A broken file can make a reader raise nearly anything.
-        cause = str(error)
-        if "Unsupported" in cause:
-            what = cause[cause.index("Unsupported") :].splitlines()[0].rstrip(".")
+        if called := _CALLED.search(str(error)):
             raise CheckpointError(
-                f"{file}: refused, since it holds more than tensors and plain data ({what}); nothing in it was "
+                f"{file}: refused, since it holds more than tensors and plain data ({called[1]}); nothing in it was "
                 f"run. If you trust it, {CURE}"
             ) from error
-        first = cause.splitlines()[0] if cause else type(error).__name__
-        raise CheckpointError(f"{file}: broken, truncated or no file of weights ({first})") from error
+        told = _TOLD.search(str(error)) or _FIRST_LINE.match(str(error))
+        cause = told[1] if told and told[1] else type(error).__name__
+        raise CheckpointError(f"{file}: broken, truncated or no file of weights ({cause})") from error
 
 
 def _kind(value: object) -> str:
