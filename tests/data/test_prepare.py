@@ -17,6 +17,7 @@ import pytest
 import soundfile
 
 from voxangle.audio import load
+from voxangle.audio import probe as audio_probe
 from voxangle.corpora import folder as folder_corpus
 from voxangle.data import Manifest, Utterance
 from voxangle.data import prepare as room
@@ -410,3 +411,60 @@ def test_a_folder_whose_name_is_not_utf8_is_refused_before_anything_is_decoded(
     monkeypatch.setattr(room, "load", lambda *_, **__: pytest.fail("decoded before it was said"))
     with pytest.raises(CorpusError, match=r"xe9mile': the name is not UTF-8; rename the folder"):
         prepare(Manifest.of([Utterance("a", "x", "a.wav")], root), tmp_path / "prepared")
+
+
+# --- rates ---------------------------------------------------------------------------------------------------
+
+
+def test_resampled_utterances_are_counted_by_the_rate_of_their_file(manifest, tmp_path):
+    soundfile.write(manifest.files()[0], np.sin(np.arange(8_000) / 9), 8_000)
+    prepared = prepare(manifest, tmp_path / "prepared")
+    assert prepared.rates == {8_000: 1, 16_000: 11, 22_050: 6, 44_100: 6}
+    assert prepared.where(np.arange(UTTERANCES) < 3).rates == prepared.rates
+    (note,) = prepared.notes
+    assert note == (
+        "13 of 24 utterances resampled to 16,000 Hz, from 8,000 Hz: 1, 22,050 Hz: 6, 44,100 Hz: 6; "
+        "1 of less than 16,000 Hz: upsampled, and empty above 4,000 Hz"
+    )
+
+
+def test_what_is_left_out_is_of_no_rate_and_16_khz_is_not_worth_a_note(manifest, tmp_path):
+    manifest.files()[0].write_bytes(b"")
+    some = manifest.where(np.arange(UTTERANCES) % 4 == 0)
+    prepared = prepare(some, tmp_path / "prepared")
+    assert prepared.rates == {16_000: 5}
+    assert prepared.notes == ()
+
+
+def test_the_header_of_a_file_of_many_segments_is_read_once(manifest, tmp_path, monkeypatch):
+    probed = []
+    monkeypatch.setattr(room, "probe", lambda path: probed.append(path) or audio_probe(path))
+    path = manifest.files()[3]
+    segments = [Utterance(f"s{i}", "a", str(path), 0.01 * i, 0.2) for i in range(20)]
+    assert prepare(Manifest.of(segments, manifest.root), tmp_path / "p", workers=1).rates == {44_100: 20}
+    assert probed == [path]
+
+
+def test_audio_that_an_earlier_version_prepared_is_read_and_says_nothing(manifest, tmp_path, decoded):
+    folder = tmp_path / "prepared"
+    prepare(manifest, folder)
+    decoded.clear()
+    index = pq.read_table(folder / "index.parquet")
+    plan = {b"voxangle.plan": index.schema.metadata[b"voxangle.plan"]}
+    pq.write_table(index.replace_schema_metadata(plan), folder / "index.parquet")
+    prepared = prepare(manifest, folder)
+    assert (len(prepared.manifest), dict(prepared.rates), prepared.notes, decoded) == (UTTERANCES, {}, (), [])
+
+
+def test_a_run_of_an_earlier_version_that_was_cut_off_goes_on(manifest, tmp_path, decoded):
+    folder = tmp_path / "prepared"
+    prepare(manifest, folder)
+    decoded.clear()
+    (folder / "index.parquet").unlink()
+    shards = sorted(folder.glob("shard-*.parquet"))
+    shards[-1].unlink()
+    for path in shards[:-1]:
+        pq.write_table(pq.read_table(path).drop_columns("rate"), path)
+    prepared = prepare(manifest, folder)
+    assert 0 < len(decoded) < UTTERANCES
+    assert (len(prepared.manifest), prepared.notes) == (UTTERANCES, ())

@@ -15,14 +15,15 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
 
 from voxangle.audio import load
 from voxangle.corpora import folder as folder_corpus
-from voxangle.data import Manifest, Utterance, places
+from voxangle.data import Manifest, Utterance, places, shard_writer
 from voxangle.data.shard_reader import ShardReader, ShardRecordings
-from voxangle.data.shard_writer import write_shards
+from voxangle.data.shard_writer import rates_of, write_shards
 from voxangle.data.shards import Shards
 from voxangle.errors import CorpusError, MissingExtraError, StorageError
 
@@ -107,6 +108,33 @@ def test_a_shard_is_a_tar_that_any_tool_unpacks(written, manifest) -> None:
                     assert tar.extractfile(audio).read() == original.read_bytes()
                     assert entry["samples"] == len(load(original))
     assert seen == set(of_key) - set(BROKEN)
+
+
+@pytest.mark.parametrize("coding", ["keep", "flac"])
+def test_recordings_are_counted_by_the_rate_of_their_file(coding, manifest, written, tmp_path) -> None:
+    if coding == "keep":
+        shards = Shards.open(written)
+    else:
+        shards = write_shards(manifest, tmp_path / "flac", coding=coding, **SETTINGS)
+    # The broken ones were of 16,000 and 22,050 Hz.
+    assert rates_of(shards) == {16_000: 14, 22_050: 7, 44_100: 7}
+
+
+def test_shards_of_an_earlier_version_have_no_rates(copied) -> None:
+    index = json.loads((copied / "index.json").read_text())
+    del index["rates"]
+    (copied / "index.json").write_text(json.dumps(index))
+    assert rates_of(Shards.open(copied)) == {}
+
+
+def test_a_run_of_an_earlier_version_goes_on(manifest, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(shard_writer, "_PART", pa.schema([*shard_writer.TABLE, ("cause", pa.string())]))
+    monkeypatch.setattr(shard_writer, "_finish", lambda *_: None)
+    with pytest.raises(CorpusError, match="not written to the end"):
+        write_shards(manifest, tmp_path / "all", **SETTINGS)
+    monkeypatch.undo()
+    shards = write_shards(manifest, tmp_path / "all", **SETTINGS)
+    assert (len(shards), rates_of(shards)) == (UTTERANCES - 2, {})
 
 
 def test_the_index_counts_what_is_there(written) -> None:

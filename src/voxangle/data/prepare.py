@@ -3,11 +3,12 @@
 A prepared folder holds
 
 - ``shard-PLAN-NNNNN.pcm``: the samples of consecutive utterances, 16 kHz mono, 16-bit little-endian;
-- ``shard-PLAN-NNNNN.parquet``: their index (row of the manifest, offset and samples, or why it was left out);
+- ``shard-PLAN-NNNNN.parquet``: their index (row of the manifest, offset and samples, or why it was left out; the
+  file's rate);
 - ``left_out.csv``: utterance, path and cause of all that was left out;
 - ``manifest.parquet``: the kept utterances with their measured seconds;
-- ``index.parquet``: shard, offset and samples of each row of that manifest, and the plan. Written last: while
-  it is missing the folder is unfinished.
+- ``index.parquet``: shard, offset and samples of each row of that manifest, how many were of which rate, and the
+  plan. Written last: while it is missing the folder is unfinished.
 
 PLAN identifies the manifest, its files' sizes and their times of change, so that the shards of two plans
 never mix.
@@ -17,11 +18,13 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import json
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -32,11 +35,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from voxangle.audio import SAMPLE_RATE, Waveform, load
+from voxangle.audio import SAMPLE_RATE, Waveform, load, probe
 from voxangle.audio.media import is_media
 from voxangle.data.ahead import worked_ahead
 from voxangle.data.manifest import Manifest, Utterance
 from voxangle.data.pcm import FULL_SCALE, to_pcm, why_too_short
+from voxangle.data.rates import resampling_note
 from voxangle.errors import AudioError, CorpusError, MissingExtraError, StorageError
 from voxangle.storage import atomic_write
 
@@ -46,13 +50,21 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 _FORMAT = 1
 _SHARD_SAMPLES = 32 * 2**20  # 64 MB, about half an hour
+_FILES = 64  # whose rate is remembered
 _OPEN_SHARDS = 256  # each holds a descriptor, of which a process has about a thousand
 _DTYPE = np.dtype("<i2")
 _SHARD_INDEX = pa.schema(
-    [("row", pa.int64()), ("offset", pa.int64()), ("samples", pa.int64()), ("cause", pa.string())]
+    [
+        ("row", pa.int64()),
+        ("offset", pa.int64()),
+        ("samples", pa.int64()),
+        ("cause", pa.string()),
+        ("rate", pa.int32()),
+    ]
 )
 _INDEX = pa.schema([("shard", pa.int32()), ("offset", pa.int64()), ("samples", pa.int64())])
 _PLAN = b"voxangle.plan"
+_RATES = b"voxangle.rates"
 _LEFT_OUT_COLUMNS = ("utterance", "path", "cause")
 
 
@@ -73,6 +85,8 @@ class Prepared:
         manifest: the kept utterances, in the order of the manifest they came from, with measured seconds.
         samples: shape (utterances,), int64; the length of each at 16 kHz.
         left_out: the others.
+        rates: how many utterances of all that were prepared come from a file of this rate, in Hz; empty where that
+            was not counted when they were prepared.
     """
 
     folder: Path
@@ -82,6 +96,13 @@ class Prepared:
     _plan: str
     _shards: NDArray[np.int32]
     _offsets: NDArray[np.int64]
+    rates: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be said of the audio, a line each: how many utterances were resampled, and from which rates."""
+        note = resampling_note(self.rates)
+        return (note,) if note else ()
 
     @classmethod
     def open(cls, folder: str | Path) -> Prepared:
@@ -93,7 +114,9 @@ class Prepared:
         folder = Path(folder)
         try:
             index = pq.read_table(folder / "index.parquet")
-            plan = (index.schema.metadata or {})[_PLAN].decode()
+            metadata = index.schema.metadata or {}
+            plan = metadata[_PLAN].decode()
+            rates = json.loads(metadata.get(_RATES, b"{}"))
             with (folder / "left_out.csv").open(encoding="utf-8", newline="") as file:
                 left_out = tuple(LeftOut(*row) for row in list(csv.reader(file))[1:])
         except (OSError, pa.ArrowInvalid, KeyError) as error:
@@ -108,6 +131,7 @@ class Prepared:
             plan,
             index["shard"].to_numpy(),
             index["offset"].to_numpy(),
+            {int(rate): count for rate, count in rates.items()},
         )
 
     def read(self, row: int, first: int = 0, samples: int | None = None) -> Waveform:
@@ -250,20 +274,22 @@ def _decode_shards(
     if on_progress is not None:
         on_progress(row, len(manifest))
     sources = ((utterance, manifest.root / utterance.path) for utterance in islice(manifest, row, None))
-    with worked_ahead(_decode, sources, workers) as stream:
+    # The segments of a file follow each other: its header is read once for all.
+    rate_of = lru_cache(maxsize=_FILES)(lambda path: probe(path).sample_rate)
+    with worked_ahead(partial(_decode, rate_of), sources, workers) as stream:
         shard = len(shards)
         while row < len(manifest):
-            index: list[tuple[int, int, int, str]] = []
+            index: list[tuple[int, int, int, str, int]] = []
             offset = 0
             pcm_path = _pcm_path(folder, plan, shard)
             with atomic_write(pcm_path) as temporary, temporary.open("wb") as pcm:
                 for decoded in stream:
-                    kept = not isinstance(decoded, str)
-                    samples = len(decoded) if kept else 0
-                    index.append((row, offset, samples, "" if kept else str(decoded)))
-                    if not isinstance(decoded, str):
-                        pcm.write(decoded.data)
-                    offset += samples
+                    if isinstance(decoded, str):
+                        index.append((row, offset, 0, decoded, 0))
+                    else:
+                        pcm.write(decoded.samples.data)
+                        index.append((row, offset, len(decoded.samples), "", decoded.rate))
+                    offset += index[-1][2]
                     row += 1
                     if on_progress is not None:
                         on_progress(row, len(manifest))
@@ -274,18 +300,24 @@ def _decode_shards(
             shard += 1
 
 
-def _decode(source: tuple[Utterance, Path]) -> NDArray[np.int16] | str:
-    """The utterance's samples, or the cause why it is left out."""
+class _Decoded(NamedTuple):
+    samples: NDArray[np.int16]
+    rate: int  # of the file, in Hz
+
+
+def _decode(rate_of: Callable[[Path], int], source: tuple[Utterance, Path]) -> _Decoded | str:
+    """The utterance's samples and its file's rate, or the cause why it is left out."""
     utterance, path = source
     try:
         waveform = load(path, start=utterance.start, seconds=utterance.seconds or None)
+        rate = rate_of(path)
     except AudioError as error:
         return error.cause
-    return why_too_short(waveform) or to_pcm(waveform).astype(_DTYPE, copy=False)
+    return why_too_short(waveform) or _Decoded(to_pcm(waveform).astype(_DTYPE, copy=False), rate)
 
 
 def _shard_indices(folder: Path, plan: str) -> list[pa.Table]:
-    """The indices of the finished shards of a plan, from the first on without a gap."""
+    """The indices of the finished shards of a plan, from the first on without a gap; rate is null where not said."""
     indices: list[pa.Table] = []
     while True:
         pcm = _pcm_path(folder, plan, len(indices))
@@ -296,6 +328,8 @@ def _shard_indices(folder: Path, plan: str) -> list[pa.Table]:
             return indices
         if not complete:
             return indices
+        if "rate" not in index.column_names:
+            index = index.append_column(_SHARD_INDEX.field("rate"), pa.nulls(len(index), pa.int32()))
         indices.append(index)
 
 
@@ -325,8 +359,11 @@ def _finish(manifest: Manifest, folder: Path, plan: str) -> None:
     seconds = pa.array(samples / SAMPLE_RATE)
     rows = rows.set_column(rows.column_names.index("seconds"), "seconds", seconds)
     Manifest(rows, manifest.root.resolve()).write(folder / "manifest.parquet")
+    rates = Counter(table["rate"].filter(pa.array(kept)).to_pylist())
+    counted = {} if None in rates else {str(rate): rates[rate] for rate in sorted(rates)}
+    metadata = {_PLAN: plan.encode(), _RATES: json.dumps(counted).encode()}
     columns = {"shard": shards[kept], "offset": table["offset"].to_numpy()[kept], "samples": samples}
-    _write_table(pa.table(columns, schema=_INDEX.with_metadata({_PLAN: plan})), folder / "index.parquet")
+    _write_table(pa.table(columns, schema=_INDEX.with_metadata(metadata)), folder / "index.parquet")
 
 
 def _write_table(table: pa.Table, path: Path) -> None:

@@ -10,7 +10,7 @@ __all__ = ["resampling_note", "upsampling_note"]
 
 
 def resampling_note(rates: Mapping[int, int]) -> str:
-    """How many were resampled to 16 kHz, and from which rates; empty where none was.
+    """How many are not at 16 kHz and so are resampled, by rate; empty where none is.
 
     Args:
         rates: how many utterances come from a file of this rate, in Hz.
@@ -19,9 +19,9 @@ def resampling_note(rates: Mapping[int, int]) -> str:
     if not others:
         return ""
     counts = ", ".join(f"{rate:,} Hz: {count:,}" for rate, count in others.items())
-    note = f"{sum(others.values()):,} of {sum(rates.values()):,} utterances resampled to {SAMPLE_RATE:,} Hz ({counts})"
+    share = f"{sum(others.values()):,} of {sum(rates.values()):,} utterances"
     low = upsampling_note(others)
-    return f"{note}; {low}" if low else note
+    return f"{share} resampled to {SAMPLE_RATE:,} Hz, from {counts}" + (f"; {low}" if low else "")
 
 
 def upsampling_note(rates: Mapping[int, int]) -> str:

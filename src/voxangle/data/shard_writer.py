@@ -15,6 +15,7 @@ import json
 import os
 import tarfile
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -34,7 +35,7 @@ from voxangle.data.prepare import require_extras
 from voxangle.data.shards import FORMAT, TABLE, VERSION, Shard, Shards, read_index
 from voxangle.errors import AudioError, CorpusError
 
-__all__ = ["Coding", "write_shards"]
+__all__ = ["Coding", "rates_of", "write_shards"]
 
 Coding: TypeAlias = Literal["keep", "flac"]
 
@@ -47,13 +48,14 @@ _KEPT = {  # by what the header says, not by the name
     "OGG VORBIS": ".ogg",
     "MP3 MPEG_LAYER_III": ".mp3",
 }
-_PART = pa.schema([*TABLE, ("cause", pa.string())])
+_PART = pa.schema([*TABLE, ("cause", pa.string()), ("rate", pa.int32())])
 
 
 class _Coded(NamedTuple):
     content: bytes
     suffix: str
     samples: int
+    rate: int  # of the file, in Hz
 
 
 def write_shards(
@@ -115,6 +117,16 @@ def write_shards(
         )
         _finish(manifest, parts, place, release, source, coding, together)
     return Shards.open(url)
+
+
+def rates_of(shards: Shards) -> dict[int, int]:
+    """How many recordings come from a file of which rate, in Hz; empty where an earlier version wrote them.
+
+    Raises:
+        CorpusError: the shards are no longer there.
+    """
+    index = read_index(shards.place) or {}
+    return {int(rate): count for rate, count in index.get("rates", {}).items()}
 
 
 def _check_release(place: Place, release: str) -> None:
@@ -187,6 +199,7 @@ def _write_parts(
                             entry |= {"samples": 0, "offset": 0, "bytes": 0, "crc32": 0, "cause": item}
                         else:
                             entry |= {"seconds": item.samples / SAMPLE_RATE, "samples": item.samples}
+                            entry["rate"] = item.rate
                             entry |= {"cause": "", **_add(tar, file, done, entry, item)}
                         table.append(entry)
                         done += 1
@@ -236,12 +249,12 @@ def _code(utterance: Utterance, path: Path, coding: Coding) -> _Coded | str:
             return short
         suffix = _KEPT.get(info.format) or _KEPT.get(info.format.split()[0])
         if coding == "keep" and suffix and whole:
-            return _Coded(path.read_bytes(), suffix, len(waveform))
+            return _Coded(path.read_bytes(), suffix, len(waveform), info.sample_rate)
     except AudioError as error:
         return error.cause
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"
-    return _Coded(_flac(waveform), ".flac", len(waveform))
+    return _Coded(_flac(waveform), ".flac", len(waveform), info.sample_rate)
 
 
 def _flac(waveform: Waveform) -> bytes:
@@ -262,6 +275,8 @@ def _finished_parts(place: Place, release: str) -> list[tuple[pa.Table, Shard | 
             return parts
         if shard.utterances and place.size(name) != shard.bytes:
             return parts
+        if "rate" not in part.column_names:  # of an earlier version
+            part = part.append_column(_PART.field("rate"), pa.nulls(len(part), pa.int32()))
         parts.append((part.replace_schema_metadata(None), shard if shard.utterances else None))
 
 
@@ -287,7 +302,9 @@ def _finish(
             f"All are listed in {place.address}/left_out.csv"
         )
     name = f"utterances-{release}.parquet"
-    table = table.filter(pa.array(kept)).select(TABLE.names)
+    table = table.filter(pa.array(kept))
+    rates = Counter(table["rate"].to_pylist())
+    table = table.select(TABLE.names)
     sha256 = _write_table(place, name, table, {})
     index = {
         "format": FORMAT,
@@ -300,6 +317,7 @@ def _finish(
         "speakers": len(table["speaker"].unique()),
         "hours": round(sum(table["seconds"].to_pylist()) / 3600, 4),
         "left_out": len(rows),
+        "rates": {} if None in rates else {str(rate): rates[rate] for rate in sorted(rates)},
         "table": {"name": name, "sha256": sha256},
         "shards": [shard._asdict() for _, shard in parts if shard is not None],
     }
