@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ import typer
 from voxangle import objectives
 from voxangle.cli import app
 from voxangle.data import Trials
+from voxangle.encoders.figures import figures
 
 ROOT = Path(__file__).parents[1]
 METHOD = ROOT / "docs" / "method.md"
@@ -170,3 +175,63 @@ def test_display_math_keeps_to_what_github_renders(method: str) -> None:
     for formula in re.findall(r"\$([^$]+)\$", inline):
         assert not re.search(r"\\[^A-Za-z]|\n|[<>*]", formula), formula
     assert r"\operatorname" not in method
+
+
+def test_the_table_of_encoders_is_what_is_counted() -> None:
+    page = (ROOT / "docs" / "encoders.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if " M |" in line
+    ]
+    counted = [
+        [
+            f"`{row.architecture}`",
+            row.settings,
+            f"{row.parameters / 1e6:.2f} M",
+            f"{row.multiply_adds / 1e9:.2f} G",
+            str(row.dimension),
+        ]
+        for row in figures()
+    ]
+    assert [row[:5] for row in rows] == counted
+
+
+def test_the_encoder_of_the_page_is_added_as_it_says(recipe_file: Path, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "encoders.md").read_text(encoding="utf-8")
+    module, lines = python_blocks(page)
+    imported, entry = (line for line in lines.splitlines() if line)
+    source = tmp_path / "src" / "voxangle"
+    shutil.copytree(ROOT / "src" / "voxangle", source, ignore=shutil.ignore_patterns("__pycache__"))
+    (source / "encoders" / "x_vector.py").write_text(module)
+    registry = source / "encoders" / "registry.py"
+    text = registry.read_text().replace("\n__all__", f"{imported}\n\n__all__", 1)
+    registry.write_text(text.replace("= {\n", f"= {{\n    {entry}\n", 1))
+    program = """
+import sys
+import torch
+from pathlib import Path
+from voxangle.encoders import Embedder, build_encoder
+from voxangle.encoders.figures import figures
+from voxangle.encoders.x_vector import XVectorConfig
+from voxangle.recipe import Recipe
+from voxangle.training.loop import train
+
+torch.manual_seed(0)
+encoder = build_encoder(XVectorConfig(channels=16)).eval()
+features, frames = torch.randn(3, 60, 80), torch.tensor([60, 33, 7])
+with torch.no_grad():
+    together = encoder(features, frames)
+    alone = torch.cat([encoder(features[i : i + 1, :n]) for i, n in enumerate(frames.tolist())])
+assert (together - alone).abs().max() < 1e-4
+assert "x_vector" in [row.architecture for row in figures()]
+recipe = Recipe.read(sys.argv[1], ["encoder={architecture: x_vector, channels: 16, dimension: 12}", "schedule.steps=5"])
+assert Embedder.load(train(recipe, Path(sys.argv[2]))).dimension == 12
+"""
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "src"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(recipe_file), str(tmp_path / "run")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
