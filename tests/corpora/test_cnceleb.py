@@ -16,7 +16,7 @@ from voxangle.corpora.cnceleb1 import AVERAGE, CONCATENATED
 from voxangle.corpora.completeness import Published
 from voxangle.corpora.prepared import prepare_split
 from voxangle.data import Trials
-from voxangle.errors import CorpusError, TrialError
+from voxangle.errors import CorpusError
 
 TESTS = [f"test/{speaker}-{FILES[2]}.wav" for speaker in (*ENROLLED, ONLY_TESTED)]
 
@@ -124,7 +124,7 @@ def test_the_evaluation_alone_is_enough(release: Path) -> None:
     corpus = cnceleb1.read(release)
     assert set(corpus.splits) == {"eval"}
     assert set(corpus.trials) == {CONCATENATED}
-    assert f"{AVERAGE} is left out: 4 of its 7 utterances are not on disk" in "\n".join(corpus.remarks)
+    assert "4 of its 7 utterances are not on disk" in corpus.left_out[AVERAGE]
 
 
 def test_the_training_part_alone_is_enough(release: Path) -> None:
@@ -157,27 +157,51 @@ def test_a_missing_enrolment_list_leaves_out_its_rule_only(release: Path) -> Non
     (release / "eval" / "lists" / "enroll.lst").unlink()
     corpus = cnceleb1.read(release)
     assert set(corpus.trials) == {AVERAGE}
-    assert f"{CONCATENATED} is left out: eval/lists/enroll.lst is missing" in "\n".join(corpus.remarks)
+    assert corpus.left_out == {CONCATENATED: "eval/lists/enroll.lst is missing"}
 
 
 def test_a_missing_test_utterance_leaves_out_the_lists_and_is_named(release: Path) -> None:
     (release / "eval" / "test" / f"{ONLY_TESTED}-{FILES[2]}.flac").unlink()
     corpus = cnceleb1.read(release)
     assert not corpus.trials
-    assert f"the first is {TESTS[2]}" in "\n".join(corpus.remarks)
+    assert set(corpus.left_out) == {AVERAGE, CONCATENATED}
+    assert all(f"such as {TESTS[2]}" in reason for reason in corpus.left_out.values())
 
 
 def test_a_list_of_another_length_than_published_is_told(release: Path) -> None:
-    assert "trials.lst has 6 trials, 2 of them targets; published are 3,484,292" in "\n".join(
-        cnceleb1.read(release).remarks
+    corpus = cnceleb1.read(release)
+    assert set(corpus.list_notes) == {AVERAGE, CONCATENATED}
+    assert (
+        "trials.lst is cut off, or filtered: it has 6 trials, 2 of them targets; published are 3,484,292"
+        in (corpus.list_notes[AVERAGE])
     )
+    assert sum("trials.lst" in line for line in corpus.remarks) == 1
 
 
-def test_a_broken_line_of_the_list_is_named(release: Path) -> None:
-    with (release / "eval" / "lists" / "trials.lst").open("a") as file:
-        file.write("id00801-enroll test/id0")
-    with pytest.raises(TrialError, match=r"trials\.lst, line 7"):
-        cnceleb1.read(release)
+@pytest.mark.parametrize(
+    ("file", "text", "told", "left"),
+    [
+        ("trials.lst", "id00801-enroll test/id0", "line 7", [AVERAGE, CONCATENATED]),
+        ("trials.lst", "a garbled line of the list", "line 7", [AVERAGE, CONCATENATED]),
+        ("trials.lst", "id00801-enroll . 0", "1 of its 8 utterances", [AVERAGE, CONCATENATED]),
+        ("enroll.map", "id00802-enroll", "line 3", [AVERAGE]),
+        ("enroll.lst", "id00802-enroll", "line 3", [CONCATENATED]),
+    ],
+)
+def test_a_broken_line_leaves_out_what_needs_the_list_and_the_rest_is_read(
+    release: Path, file: str, text: str, told: str, left: list[str]
+) -> None:
+    whole = cnceleb1.read(release)
+    with (release / "eval" / "lists" / file).open("a") as opened:
+        opened.write(text)
+    corpus = cnceleb1.read(release)
+    assert sorted(corpus.left_out) == left
+    assert told in corpus.left_out[left[0]]
+    assert set(corpus.trials) == {AVERAGE, CONCATENATED} - set(left)
+    assert list(corpus.splits["train"]) == list(whole.splits["train"])
+    assert set(TESTS) < set(corpus.splits["eval"].column("utterance"))
+    (state,) = [one for one in cnceleb1.check(release).lists if one.name == file]
+    assert not state.sound
 
 
 def test_check_counts_what_is_there_and_names_what_is_not(release: Path) -> None:
@@ -195,15 +219,69 @@ def test_check_counts_what_is_there_and_names_what_is_not(release: Path) -> None
     faults = {fault.kind.what: fault.examples for fault in report.faults}
     assert faults["speaker(s) of the corpus's own list not on disk"] == ("id00002",)
     assert faults["utterance(s) of the corpus's own lists not on disk"] == (TESTS[2],)
-    assert faults["trial list(s) that name what is not on disk"] == (AVERAGE, CONCATENATED)
+    states = {one.name: one.state for one in report.lists}
+    assert f"1 of its 3 utterances are not on disk, such as {TESTS[2]}" in states["trials.lst"]
     assert len(faults["empty file(s) (0 bytes)"]) == 1
     assert len(faults["archive(s) or piece(s) of one beside the audio"]) == 1
 
 
-def test_a_whole_corpus_checks_as_whole(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def published(release: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, taken for all that was published."""
     monkeypatch.setitem(cnceleb1.PUBLISHED, "train", Published(2, 6, None, "here"))
     monkeypatch.setitem(cnceleb1.PUBLISHED, "eval", Published(3, 5, None, "here"))
-    assert cnceleb1.check(release).whole
+    for name, count in (("TRIALS", 6), ("TARGETS", 2), ("MODELS", 2)):
+        monkeypatch.setattr(cnceleb1, name, count)
+    return release
+
+
+def test_a_whole_corpus_checks_as_whole(published: Path) -> None:
+    report = cnceleb1.check(published)
+    assert report.whole
+    assert {one.name: one.state for one in report.lists} == {
+        "trials.lst": "whole, 6 trials",
+        "enroll.map": "whole, 2 models",
+        "enroll.lst": "whole, 2 models",
+    }
+    assert not cnceleb1.read(published).remarks
+
+
+def test_what_enrols_from_data_hides_no_test_utterance_that_is_missing(published: Path) -> None:
+    (published / "eval" / "test" / f"{ONLY_TESTED}-{FILES[2]}.flac").unlink()
+    counted = "eval: 2 speakers, 4 utterances; published: 3 / 5"
+    assert counted in str(cnceleb1.check(published))
+    assert any(f"Not all there, {counted}" in line for line in cnceleb1.read(published).notes)
+
+
+def test_one_utterance_too_many_hides_none_that_is_missing(published: Path) -> None:
+    shutil.rmtree(published / "eval" / "lists")
+    tests = published / "eval" / "test"
+    shutil.copy(tests / f"{ONLY_TESTED}-{FILES[2]}.flac", tests / f"{ONLY_TESTED}-{FILES[1]}.flac")
+    assert not cnceleb1.check(published).whole
+    assert any(
+        "More than was published, eval: 3 speakers, 6" in line for line in cnceleb1.read(published).notes
+    )
+
+
+@pytest.mark.parametrize("file", ["trials.lst", "enroll.map", "enroll.lst"])
+def test_check_tells_a_list_that_is_absent_cut_off_or_of_another_release(published: Path, file: str) -> None:
+    path = published / "eval" / "lists" / file
+    text = path.read_text()
+    path.unlink()
+    report = cnceleb1.check(published)
+    states = {one.name: one.state for one in report.lists}
+    assert report.whole
+    assert states[file].startswith("absent: it is in the archive")
+    path.write_text("".join(text.splitlines(keepends=True)[:-1]))
+    report = cnceleb1.check(published)
+    states = {one.name: one.state for one in report.lists}
+    assert not report.whole
+    assert states[file].startswith("cut off")
+    assert "published are" in states[file]
+    path.write_text(text.replace("/id00", "/id77").replace(" id00", " id77"))
+    states = {one.name: one.state for one in cnceleb1.check(published).lists}
+    assert "not on disk, such as " in states[file]
+    assert "the list of another release" in states[file]
 
 
 def test_check_of_cnceleb2_names_speakers_of_spk_lst(tmp_path: Path) -> None:

@@ -56,7 +56,8 @@ def key_of(path: str) -> str:
 
     The lists of the release name ``.wav``, the release holds ``.flac``.
     """
-    return str(PurePosixPath(path).with_suffix(".wav"))
+    place = PurePosixPath(path)
+    return str(place.with_suffix(".wav")) if place.name else path
 
 
 def add_data(

@@ -22,9 +22,11 @@ Keys are ``enroll/...`` and ``test/...`` as in the lists, ``idNNNNN/...`` for wh
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +47,8 @@ from voxangle.corpora.completeness import (
     MISSING,
     STRAY,
     UNLISTED,
-    UNUSABLE_LISTS,
     Completeness,
+    ListFound,
     Published,
     Tally,
     inspect,
@@ -54,16 +56,18 @@ from voxangle.corpora.completeness import (
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.notes import notes_of
 from voxangle.corpora.openslr import Archive, Release
+from voxangle.corpora.own_lists import Named, length_fault, state_of
 from voxangle.corpora.tree import Layout, beside, lines_of, recordings
 from voxangle.corpora.walk import place_of_corpus
 from voxangle.data import Manifest, Trials
 from voxangle.data.trial_files import read_models
-from voxangle.errors import CorpusError
+from voxangle.errors import CorpusError, TrialError
 
 __all__ = [
     "AVERAGE",
     "CONCATENATED",
     "HOW_TO_GET",
+    "MODELS",
     "NAME",
     "PUBLISHED",
     "RELEASE",
@@ -79,15 +83,22 @@ NAME = "cnceleb1"
 AVERAGE, CONCATENATED = "cnceleb-average", "cnceleb-concatenated"
 TRIALS, TARGETS = 3_484_292, 17_755
 """Of ``trials.lst`` in the release of OpenSLR 82: every one of 196 models against every test utterance."""
+MODELS = 196
+"""Of ``enroll.map`` and ``enroll.lst``."""
 
 PUBLISHED = {
     "train": Published(
         797, 107_953, None, "dev.lst of the release of OpenSLR 82, as counted by public recipes"
     ),
-    "eval": Published(200, 17_973, None, "enroll (196) and test (17,777) of the release of OpenSLR 82"),
+    "eval": Published(
+        200,
+        17_973,
+        None,
+        "enroll (196) and test (17,777) of the release of OpenSLR 82; what enroll.map takes from data comes on top",
+    ),
 }
 """The ICASSP paper has 1,000 speakers and over 130,000 utterances: before the release was cleaned to 997 and 126,532.
-Of 200 speakers in ``eval`` 196 are enrolled. What ``enroll.map`` lists in ``data`` comes on top."""
+Of 200 speakers in ``eval`` 196 are enrolled."""
 
 RELEASE = Release(
     NAME,
@@ -116,16 +127,41 @@ or by hand:
   md5sum cn-celeb_v2.tar.gz    # 7ab1b214028a7439e26608b2d5a0336c
   tar xzf cn-celeb_v2.tar.gz    # CN-Celeb_flac/"""
 
+_TRIALS_FILE, _MODELS_FILE, _RECORDINGS_FILE = _FILES = ("trials.lst", "enroll.map", "enroll.lst")
+_Read = TypeVar("_Read")
+
 _EVALUATED = re.compile(r"id\d{5}-")
 
 
 @dataclass(frozen=True)
 class _Lists:
-    """What stands in ``eval/lists``."""
+    """What stands in ``eval/lists``.
 
-    trials: Path | None
+    Attributes:
+        trials: what ``trials.lst`` has, None where it is not there or cannot be read.
+        models: utterances by model, of ``enroll.map``.
+        recordings: a recording by model, of ``enroll.lst``.
+        broken: by name of a file, why it cannot be read.
+        absent: the files that are not there.
+    """
+
+    trials: Trials | None
     models: Mapping[str, Sequence[str]]
     recordings: Mapping[str, str]
+    broken: Mapping[str, str]
+    absent: frozenset[str]
+
+    @cached_property
+    def enrolled(self) -> list[str]:
+        """The models that trials name."""
+        read = self.trials
+        return [read.utterances[index] for index in np.unique(read.enrol)] if read else []
+
+    @cached_property
+    def tested(self) -> list[str]:
+        """The keys of the test utterances that trials name."""
+        read = self.trials
+        return [key_of(read.utterances[index]) for index in np.unique(read.test)] if read else []
 
 
 def read(root: Path) -> Corpus:
@@ -133,27 +169,31 @@ def read(root: Path) -> Corpus:
 
     ``root`` is ``CN-Celeb_flac`` (or ``CN-Celeb_wav``, converted), its ``data`` or ``eval``, or up to four folders
     above, which may hold CN-Celeb2 as well. A copy in which short utterances were joined must not lie beside the
-    release under it. A trial list is read where all that it names is on disk; where not, or where it has another
-    length than published, the notes say so.
+    release under it. A trial list is read where all that it names is on disk; where not, or where a line of a file has
+    another form, it is left out. Where it has another length than published, its note says so.
 
     Raises:
         CorpusError: no speaker of CN-Celeb1 is there; or ``dev.lst`` is missing or names speakers of the evaluation.
-        TrialError: a list has a line of another form.
     """
     tally = Tally()
     _, splits, lists = _found(place_of_corpus(root), tally)
-    known = _keys(splits)
-    trials, remarks = _usable(lists, known, tally)
+    trials, left_out = _usable(lists, _keys(splits))
+    length = lists.trials and length_fault(lists.trials, TRIALS, TARGETS)
     return Corpus(
         NAME,
         splits,
         trials,
-        notes_of(NAME, splits, PUBLISHED, tally, remarks),
+        notes_of(NAME, _as_published(splits), PUBLISHED, tally),
+        dict.fromkeys(trials, f"{NAME}: {_TRIALS_FILE} is {length}.") if length else {},
+        left_out,
     )
 
 
 def check(root: Path, *, headers: bool = False) -> Completeness:
-    """Whether CN-Celeb1 is all there; what ``dev.lst`` and the lists of the evaluation name is looked for one by one.
+    """Whether CN-Celeb1 is all there.
+
+    What ``dev.lst`` and the lists of the evaluation name is looked for one by one, and each list of the evaluation is
+    held against what was published.
 
     Args:
         root: as for ``read``.
@@ -161,28 +201,15 @@ def check(root: Path, *, headers: bool = False) -> Completeness:
 
     Raises:
         CorpusError: as for ``read``.
-        TrialError: a list has a line of another form.
     """
     tally = Tally()
     layout, splits, lists = _found(place_of_corpus(root), tally)
     layout.report_archives(tally)
-    known = _keys(splits)
-    named = dict.fromkeys(
-        [*lists.recordings.values(), *(key for keys in lists.models.values() for key in keys)]
-    )
-    if lists.trials:
-        read = Trials.read(lists.trials)
-        named.update(dict.fromkeys(key_of(read.utterances[index]) for index in np.unique(read.test)))
-    for key in named:
-        if key not in known:
-            tally.add(MISSING, key)
-    _usable(lists, known, tally)
-    # Published are enroll and test; the single utterances that enrol come from data.
-    published = {
-        split: manifest if split == "train" else manifest.where(~_is_data(manifest))
-        for split, manifest in splits.items()
-    }
-    return inspect(NAME, layout.root, published, PUBLISHED, tally, headers=headers)
+    named = _named(lists, _keys(splits))
+    for key in dict.fromkeys(key for one in named.values() if not one.foreign for key in one.missing):
+        tally.add(MISSING, key)
+    report = inspect(NAME, layout.root, _as_published(splits), PUBLISHED, tally, headers=headers)
+    return replace(report, lists=tuple(_state(file, lists, named[file]) for file in _FILES))
 
 
 def _found(root: Path, tally: Tally) -> tuple[Layout, dict[str, Manifest], _Lists]:
@@ -253,86 +280,127 @@ def _keys(splits: Mapping[str, Manifest]) -> set[str]:
     return set(splits["eval"].table["utterance"].to_pylist()) if "eval" in splits else set()
 
 
+def _as_published(splits: Mapping[str, Manifest]) -> dict[str, Manifest]:
+    """What the published counts are of: ``eval`` without the single utterances in ``data`` that enrol."""
+    return {
+        split: manifest if split == "train" else manifest.where(~_is_data(manifest))
+        for split, manifest in splits.items()
+    }
+
+
 def _is_data(manifest: Manifest) -> NDArray[np.bool_]:
     """Which utterances are from ``data``, shape (utterances,)."""
-    return np.array([key.startswith("id") for key in manifest.table["utterance"].to_pylist()])
+    return np.array([key.startswith("id") for key in manifest.table["utterance"].to_pylist()], dtype=bool)
 
 
 def _lists(layout: Layout) -> _Lists:
-    models, enrolments = beside(layout, "enroll.map"), beside(layout, "enroll.lst")
+    found = {file: path for file in _FILES if (path := beside(layout, file))}
+    broken: dict[str, str] = {}
+
+    def read(file: str, how: Callable[[Path], _Read]) -> _Read | None:
+        try:
+            return how(found[file]) if file in found else None
+        except TrialError as error:
+            broken[file] = str(error)
+            return None
+
+    models, recordings = read(_MODELS_FILE, read_models) or {}, read(_RECORDINGS_FILE, read_models) or {}
     return _Lists(
-        beside(layout, "trials.lst"),
-        {model: [key_of(key) for key in keys] for model, keys in read_models(models).items()}
-        if models
-        else {},
-        {model: key_of(keys[0]) for model, keys in read_models(enrolments).items()} if enrolments else {},
+        read(_TRIALS_FILE, Trials.read),
+        {model: [key_of(key) for key in keys] for model, keys in models.items()},
+        {model: key_of(keys[0]) for model, keys in recordings.items()},
+        broken,
+        frozenset(_FILES) - found.keys(),
     )
 
 
-def _usable(lists: _Lists, known: Container[str], tally: Tally) -> tuple[dict[str, Trials], list[str]]:
-    """The trials under both rules of enrolment, as far as all that they need is there, and what is to be said."""
+def _named(lists: _Lists, known: Container[str]) -> dict[str, Named]:
+    """By list, the utterances that it names."""
+    members = dict.fromkeys(key for keys in lists.models.values() for key in keys)
+    return {
+        _TRIALS_FILE: Named.of(list(dict.fromkeys(lists.tested)), known),
+        _MODELS_FILE: Named.of(list(members), known),
+        _RECORDINGS_FILE: Named.of(list(dict.fromkeys(lists.recordings.values())), known),
+    }
+
+
+def _state(file: str, lists: _Lists, named: Named) -> ListFound:
+    """Whether a list is there, whole, and of this release."""
+    if file in lists.absent:
+        return ListFound(file, "absent: it is in the archive, eval/lists; unpack it again to be evaluated")
+    if file in lists.broken:
+        return ListFound(file, f"cannot be read: {lists.broken[file]}", sound=False)
+    if lists.trials and file == _TRIALS_FILE:
+        size, length = f"{len(lists.trials):,} trials", length_fault(lists.trials, TRIALS, TARGETS)
+    else:
+        count = len(lists.models if file == _MODELS_FILE else lists.recordings)
+        verdict = "cut off" if count < MODELS else "another list than the published one"
+        size = f"{count:,} models"
+        length = "" if count == MODELS else f"{verdict}: it has {size}; published are {MODELS:,}"
+    return ListFound(file, state_of(size, length, named.fault), sound=not (length or named.missing))
+
+
+def _usable(lists: _Lists, known: Container[str]) -> tuple[dict[str, Trials], dict[str, str]]:
+    """The trials under both rules of enrolment, as far as all that they need is there; why not, where not."""
+    if broken := lists.broken.get(_TRIALS_FILE):
+        return {}, dict.fromkeys((AVERAGE, CONCATENATED), broken)
     if lists.trials is None:
-        return {}, []
-    usable, remarks = {}, []
-    read = Trials.read(lists.trials)
-    targets = int(read.target.sum())
-    if (len(read), targets) != (TRIALS, TARGETS):
-        remarks.append(
-            f"trials.lst has {len(read):,} trials, {targets:,} of them targets; published are {TRIALS:,} and "
-            f"{TARGETS:,}: it was cut off, filtered, or is another list."
-        )
-    enrolled = [read.utterances[index] for index in np.unique(read.enrol)]
+        return {}, {}
+    usable: dict[str, Trials] = {}
+    left_out: dict[str, str] = {}
     for name, file, models in (
-        (AVERAGE, "enroll.map", lists.models),
-        (CONCATENATED, "enroll.lst", lists.recordings),
+        (AVERAGE, _MODELS_FILE, lists.models),
+        (CONCATENATED, _RECORDINGS_FILE, lists.recordings),
     ):
-        if unlisted := [model for model in enrolled if model not in models]:
-            tally.add(UNUSABLE_LISTS, name)
-            remarks.append(
-                f"{name} is left out: eval/lists/{file} is missing, or has not the model {unlisted[0]} "
-                f"({len(unlisted):,} such)."
+        if file in lists.broken:
+            left_out[name] = lists.broken[file]
+            continue
+        if file in lists.absent:
+            left_out[name] = f"eval/lists/{file} is missing"
+            continue
+        if unlisted := [model for model in lists.enrolled if model not in models]:
+            left_out[name] = (
+                f"eval/lists/{file} has not the model {unlisted[0]} ({len(unlisted):,} such) that trials.lst names: "
+                "one of the two was cut off, or is another release's"
             )
             continue
-        trials = (
-            _averaged(read, enrolled, lists.models)
-            if name == AVERAGE
-            else _of_recordings(read, lists.recordings)
-        )
-        missing = [key for key in trials.utterances if key not in known]
-        if missing:
-            another = (
-                ", so it is the list of another release" if len(missing) == len(trials.utterances) else ""
+        try:
+            trials = (
+                _averaged(lists.trials, lists) if name == AVERAGE else _of_recordings(lists.trials, lists)
             )
-            tally.add(UNUSABLE_LISTS, name)
-            remarks.append(
-                f"{name} is left out: {len(missing):,} of its {len(trials.utterances):,} utterances are not on disk, "
-                f"the first is {missing[0]}{another}."
-            )
+        except TrialError as error:
+            left_out[name] = str(error)
+            continue
+        named = Named.of(trials.utterances, known)
+        if named.missing:
+            left_out[name] = named.fault
         else:
             usable[name] = trials
-    return usable, remarks
+    return usable, left_out
 
 
-def _of_recordings(read: Trials, recordings_of: Mapping[str, str]) -> Trials:
+def _of_recordings(read: Trials, lists: _Lists) -> Trials:
     """The trials, each model being one recording."""
-    trials = read.renamed(lambda key: recordings_of.get(key) or key_of(key))
+    trials = read.renamed(lambda key: lists.recordings.get(key) or key_of(key))
     return replace(trials, name=CONCATENATED, concatenated=True)
 
 
-def _averaged(read: Trials, enrolled: Sequence[str], models: Mapping[str, Sequence[str]]) -> Trials:
+def _averaged(read: Trials, lists: _Lists) -> Trials:
     """The trials, each model being the mean of several utterances: what ``Trials.read(models=)`` would read."""
-    tested = [read.utterances[index] for index in np.unique(read.test)]
-    members = [key for model in enrolled for key in models[model]]
-    index = {key: place for place, key in enumerate(dict.fromkeys([*map(key_of, tested), *members]))}
+    members = [key for model in lists.enrolled for key in lists.models[model]]
+    index = {key: place for place, key in enumerate(dict.fromkeys([*lists.tested, *members]))}
     place = np.zeros(len(read.utterances), dtype=np.int64)
-    place[np.unique(read.test)] = [index[key_of(key)] for key in tested]
+    place[np.unique(read.test)] = [index[key] for key in lists.tested]
     test = place[read.test]
-    place[np.unique(read.enrol)] = len(index) + np.arange(len(enrolled))
+    place[np.unique(read.enrol)] = len(index) + np.arange(len(lists.enrolled))
     return Trials(
         AVERAGE,
         tuple(index),
         place[read.enrol],
         test,
         read.target,
-        {model: np.array([index[key] for key in models[model]], dtype=np.int64) for model in enrolled},
+        {
+            model: np.array([index[key] for key in lists.models[model]], dtype=np.int64)
+            for model in lists.enrolled
+        },
     )

@@ -33,7 +33,6 @@ __all__ = [
     "TWICE",
     "UNLISTED",
     "UNREADABLE",
-    "UNUSABLE_LISTS",
     "Completeness",
     "Fault",
     "FaultKind",
@@ -97,7 +96,6 @@ UNLISTED = FaultKind(
     "the list was cut off or is another's: fetch it again",
 )
 UNREADABLE = FaultKind("file(s) that cannot be read as audio", "unpack, convert or fetch them again")
-UNUSABLE_LISTS = FaultKind("trial list(s) that name what is not on disk", "see the missing utterances")
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Corpus:
     @property
     def remarks(self) -> tuple[str, ...]:
         """All there is to say of the corpus and of all its lists, a line each."""
-        return (*self.notes, *self.list_notes.values(), *self.lines_on_left_out())
+        return (*self.notes, *dict.fromkeys(self.list_notes.values()), *self.lines_on_left_out())
 
     def lines_on_left_out(self, lists: Iterable[str] | None = None) -> tuple[str, ...]:
         """A line on each list that is left out, or on those of them that are named here."""
