@@ -478,8 +478,7 @@ def test_a_folder_that_may_not_be_looked_into_is_named(tree: Tree, monkeypatch: 
 def test_a_list_that_is_not_utf8_is_named_with_a_cure(tree: Tree, text: str) -> None:
     path = tree.root / text
     path.write_bytes(path.read_bytes() + b"\xe9 \xff \xe9\n")
-    with pytest.raises(VoxangleError, match=rf"{path}.*(utf-8|UTF-8|magic bytes).*(again|iconv)"):
-        read(tree)
+    assert re.search(rf"{path}.*(utf-8|UTF-8|magic bytes).*(again|iconv)", said(tree))
 
 
 @pytest.mark.parametrize(("layout", "text"), EVERY_TEXT)
@@ -487,8 +486,7 @@ def test_an_empty_list_is_named_with_a_cure(tree: Tree, text: str) -> None:
     (tree.root / text).write_bytes(b"")
     # Of two manifests one without lines is none that is broken.
     place = tree.root if tree.corpus == "lhotse" else tree.root / text
-    with pytest.raises(VoxangleError, match=rf"{place}.*(again|is empty|there are none|is not there)"):
-        read(tree)
+    assert re.search(rf"{place}.*(again|is empty|there are none|is not there)", said(tree))
 
 
 @pytest.mark.parametrize(
@@ -515,10 +513,10 @@ def test_an_empty_list_is_named_with_a_cure(tree: Tree, text: str) -> None:
         ("kaldi", "utt2spk", r"3 utterance\(s\) have no speaker in utt2spk .* left out"),
         ("common-voice", "validated.tsv", r"1 broken line\(s\) of en/validated\.tsv"),
         ("voxceleb1", "vox1_meta.csv", r"\d speaker\(s\) on disk whom the corpus's own list has not"),
-        ("voxceleb1", "veri_test2.txt", "published are 37,611 and 18,802: it was cut off"),
+        ("voxceleb1", "veri_test2.txt", "cut off, .*published are 37,611 and 18,802"),
         ("cnceleb1", "dev/dev.lst", r"1 speaker\(s\) on disk whom the corpus's own list has not"),
-        ("cnceleb1", "eval/lists/trials.lst", "published are 3,484,292 and 17,755: it was cut off"),
-        ("cnceleb1", "eval/lists/enroll.map", r"enroll\.map is missing, or has not the model id00801-enroll"),
+        ("cnceleb1", "eval/lists/trials.lst", "cut off, .*published are 3,484,292 and 17,755"),
+        ("cnceleb1", "eval/lists/enroll.map", r"enroll\.map has not the model id00801-enroll .* was cut off"),
     ],
 )
 def test_a_list_that_was_cut_off_is_told(tree: Tree, text: str, told: str) -> None:
@@ -549,8 +547,7 @@ def test_a_list_that_was_cut_off_is_told(tree: Tree, text: str, told: str) -> No
 def test_an_id_that_is_there_twice_is_named(tree: Tree, text: str, told: str) -> None:
     path = tree.root / text
     path.write_text(path.read_text() + path.read_text().splitlines()[-1] + "\n")
-    with pytest.raises(VoxangleError, match=told):
-        read(tree)
+    assert re.search(told, said(tree))
 
 
 @pytest.mark.parametrize("layout", ["lhotse"])
@@ -566,7 +563,7 @@ def test_a_recording_s_id_that_another_has_too_is_named(tree: Tree) -> None:
         read(tree)
 
 
-@pytest.mark.parametrize(("layout", "text"), [("table", "trials/pairs.txt"), ("kaldi", "trials")])
+@pytest.mark.parametrize(("layout", "text"), [("table", "trials/pairs.txt")])
 def test_own_trials_of_another_release_are_refused(tree: Tree, text: str) -> None:
     miniature.write_lines(tree.root / text, [(1, "id1/a.wav", "id1/b.wav"), (0, "id1/a.wav", "id2/b.wav")])
     with pytest.raises(
@@ -587,18 +584,17 @@ def test_official_trials_of_another_release_are_left_out_with_a_word(
     whole = keys(read(tree))
     path = tree.root / text
     if tree.corpus == "voxceleb1":
-        told = r"vox1-O-cleaned \(veri_test2\.txt\) is left out: 2 of its 2 .* so it is the list of another release"
+        told = r"vox1-O-cleaned was left out: veri_test2\.txt: 2 of its 2 .* so it is the list of another release"
         miniature.write_lines(path, [(1, "A.J._Buckley/1/0001.wav", "A.J._Buckley/1/0002.wav")])
     else:
-        told = (
-            r"cnceleb-average is left out: 1 of its \d utterances are not on disk, the first is test/x\.wav"
-        )
+        told = r"cnceleb-average was left out: 1 of its \d utterances are not on disk, such as test/x\.wav"
         path.write_text(path.read_text() + "id00800-enroll test/x.wav 1\n")
     corpus = read(tree)
     assert keys(corpus) == whole
     assert not corpus.trials
     assert re.search(told, "\n".join(corpus.remarks))
-    assert f"{lists} trial list(s) that name what is not on disk" in said(tree)
+    assert len(corpus.left_out) == lists
+    assert not all(one.sound for one in check(tree).lists)
 
 
 # --- the command line ----------------------------------------------------------------------------------------

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from voxangle.corpora import kaldi
 from voxangle.corpora.prepared import prepare_split
-from voxangle.errors import CorpusError, TrialError
+from voxangle.errors import CorpusError
 
 
 @pytest.fixture
@@ -132,11 +133,25 @@ def test_what_has_no_speaker_or_no_recording_is_left_out_and_counted(folder, voi
         )
     )
     assert list(corpus.splits["all"].column("utterance")) == ["s0-u0"]
-    assert "train: 2 utterance(s) in utt2spk have no recording (the first: gone-1); left out." in "\n".join(
-        corpus.remarks
+    assert corpus.notes == (
+        "train: 2 utterance(s) in utt2spk have no recording in wav.scp (gone-1, gone-2); left out.",
+        "train: 1 utterance(s) have no speaker in utt2spk (stray); left out.",
     )
-    assert "train: 1 utterance(s) have no speaker in utt2spk (the first: stray); left out." in "\n".join(
-        corpus.remarks
+
+
+def test_segments_of_a_recording_that_is_missing_are_named_with_it(folder) -> None:
+    corpus = kaldi.read(
+        folder(
+            segments="a s0-u0 0 1\n" + "".join(f"b{i} gone {i} {i + 1}\n" for i in range(6)),
+            utt2spk="a s0\nc s1\n" + "".join(f"b{i} s1\n" for i in range(6)),
+        )
+    )
+    assert corpus.notes == (
+        "train: 1 utterance(s) in utt2spk have no line in segments (c); left out.",
+        (
+            "train: 6 utterance(s) of segments are cut from 1 recording(s) that wav.scp has not (gone) "
+            "(b0, b1, b2, b3, b4, ...); left out."
+        ),
     )
 
 
@@ -172,9 +187,43 @@ def test_a_mistake_is_named_with_its_file_and_line(folder, files, message) -> No
         kaldi.read(folder(**files))
 
 
-def test_a_trial_of_an_unknown_utterance_is_named(folder) -> None:
-    with pytest.raises(TrialError, match="trials, line 2: there is no utterance 's9-u0'"):
-        kaldi.read(folder(trials="s0-u0 s0-u1 target\ns0-u0 s9-u0 nontarget\n"))
+def test_a_recording_that_is_missing_leaves_out_the_list_that_needs_it_and_is_named(folder) -> None:
+    folder("train")
+    test = folder("test", ("s2", "s3"), trials="s2-u0 s2-u1 target\ns2-u1 s3-u1 nontarget\n")
+    folder("other", ("s4", "s5"), trials="s4-u0 s4-u1 target\n")
+    scp = test / "wav.scp"
+    scp.write_text("".join(scp.read_text().splitlines(keepends=True)[1:]))
+    corpus = kaldi.read(test.parent)
+    assert set(corpus.splits) == {"train", "test", "other"}
+    assert list(corpus.trials) == ["other"]
+    assert corpus.notes == (
+        "test: 1 utterance(s) in utt2spk have no recording in wav.scp (s2-u0); left out.",
+    )
+    assert corpus.left_out == {
+        "test": f"{test}/trials: 1 of its 3 utterances are not on disk, such as s2-u0; 1 of them stand in utt2spk, "
+        "and have no recording in wav.scp"
+    }
+
+
+@pytest.mark.parametrize(
+    ("trials", "told"),
+    [
+        (
+            "s0-u0 s0-u1 target\ns0-u0 s9-u0 nontarget\n",
+            "1 of its 3 utterances are not on disk, such as s9-u0$",
+        ),
+        ("s0-u0 s0-u1 target\ns0-u0 s1", "trials, line 2: expected"),
+        ("x y target\n", "2 of its 2 .* the list of another release"),
+        ("", "the trial list is empty"),
+    ],
+)
+def test_a_list_that_cannot_be_used_is_left_out_and_the_folder_is_read(
+    folder, trials: str, told: str
+) -> None:
+    corpus = kaldi.read(folder(trials=trials))
+    assert len(corpus.splits["all"]) == 4
+    assert not corpus.trials
+    assert re.search(told, corpus.left_out["train"])
 
 
 def test_a_wrong_place_is_answered_with_the_right_one(folder, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ Of each folder these are read, all but the first two where they are there:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -32,9 +32,10 @@ from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.disjoint import check_disjoint
 from voxangle.corpora.genders import gender_of
 from voxangle.corpora.listed_paths import absolute
+from voxangle.corpora.own_lists import Named
 from voxangle.corpora.walk import place_of_corpus
 from voxangle.data import Manifest, Trials
-from voxangle.errors import CorpusError
+from voxangle.errors import CorpusError, TrialError
 
 __all__ = ["read"]
 
@@ -42,6 +43,7 @@ _ARCHIVE_OFFSET = r"^.+\.ark(\.\w+)?:\d+(\[.*\])?$"
 # A channel may stand at the end.
 _SEGMENT = r"^(?P<recording>\S+)\s+(?P<start>\S+)\s+(?P<end>\S+)(?:\s+\S+)?$"
 _TO_THE_END = -1
+_NAMED = 5
 _LINES = 2**14  # at a time as objects
 
 
@@ -74,7 +76,8 @@ class _Stretches(NamedTuple):
 def read(root: Path) -> Corpus:
     """The utterances of a data folder, or of each data folder in a folder.
 
-    Utterances without a speaker, and speakers' utterances without a recording, are left out, and counted in the notes.
+    Utterances without a speaker, and speakers' utterances without a recording, are left out, counted and named in the
+    notes. A trial list that cannot be read, or names an utterance that no split has, is left out with the reason.
 
     Args:
         root: a data folder (with ``wav.scp`` in it), whose utterances become the split ``all``; or a folder that holds
@@ -83,19 +86,40 @@ def read(root: Path) -> Corpus:
     Raises:
         CorpusError: no ``wav.scp`` is there; a file of the folder is missing or a line of it is wrong (file and line
             are named); a recording is a command or lies in an archive; or a speaker stands in two splits.
-        TrialError: a trial list cannot be read, or names an utterance that no split has.
     """
     root = place_of_corpus(root)
     notes: list[str] = []
     folders = _folders(root)
-    splits = {split: _manifest(folder, notes) for split, folder in folders.items()}
+    unrecorded: set[str] = set()
+    splits = {split: _manifest(folder, notes, unrecorded) for split, folder in folders.items()}
     check_disjoint(splits, folders)
-    lists = [folder / "trials" for folder in folders.values() if (folder / "trials").is_file()]
-    known = {key for manifest in splits.values() for key in manifest.column("utterance")} if lists else set()
-    trials = {
-        path.parent.name: replace(Trials.read(path, known=known), name=path.parent.name) for path in lists
-    }
-    return Corpus(root.name, splits, trials, tuple(notes))
+    trials, left_out = _trials(folders.values(), splits.values(), unrecorded)
+    return Corpus(root.name, splits, trials, tuple(notes), left_out=left_out)
+
+
+def _trials(
+    folders: Iterable[Path], splits: Iterable[Manifest], unrecorded: Container[str]
+) -> tuple[dict[str, Trials], dict[str, str]]:
+    """The trial lists whose utterances are all there, and why another is left out."""
+    lists = [folder / "trials" for folder in folders if (folder / "trials").is_file()]
+    known = {key for manifest in splits for key in manifest.column("utterance")} if lists else set()
+    trials: dict[str, Trials] = {}
+    left_out: dict[str, str] = {}
+    for path in lists:
+        name = path.parent.name
+        try:
+            read = replace(Trials.read(path), name=name)
+        except TrialError as error:
+            left_out[name] = str(error)
+            continue
+        named = Named.of(read.utterances, known)
+        if not named.missing:
+            trials[name] = read
+            continue
+        lost = sum(key in unrecorded for key in named.missing)
+        cause = f"; {lost:,} of them stand in utt2spk, and have no recording in wav.scp" if lost else ""
+        left_out[name] = f"{path}: {named.fault}{cause}"
+    return trials, left_out
 
 
 def _folders(root: Path) -> dict[str, Path]:
@@ -113,14 +137,20 @@ def _folders(root: Path) -> dict[str, Path]:
     )
 
 
-def _manifest(folder: Path, notes: list[str]) -> Manifest:
+def _manifest(folder: Path, notes: list[str], unrecorded: set[str]) -> Manifest:
+    """A folder's utterances; what is left out goes to the notes, those without a recording to ``unrecorded`` too."""
     files, speaker_of = _recordings(folder / "wav.scp"), _table(folder / "utt2spk")
     genders = _optional(folder / "spk2gender")
     genders = genders._replace(values=pa.array(map(gender_of, genders.values.to_pylist()), pa.string()))
-    stretches = _segments(folder / "segments") or _whole(folder, files)
+    segments = _segments(folder / "segments")
+    stretches = segments or _whole(folder, files)
     has_speaker = pc.is_in(stretches.keys, speaker_of.keys)
     unspoken = stretches.keys.filter(pc.invert(has_speaker))
-    kept = pc.and_(has_speaker, pc.is_in(stretches.recordings, files.keys))
+    has_file = pc.is_in(stretches.recordings, files.keys)
+    cut_from_none = stretches.keys.filter(pc.and_(has_speaker, pc.invert(has_file)))
+    recordings_gone = pc.unique(stretches.recordings.filter(pc.invert(has_file)))
+    kept = pc.and_(has_speaker, has_file)
+    unheard = speaker_of.keys.filter(pc.invert(pc.is_in(speaker_of.keys, stretches.keys)))
     if not pc.all(kept).as_py():
         stretches = _Stretches(*(column.filter(kept) for column in stretches))
     keys, recordings, start, seconds = stretches
@@ -128,15 +158,18 @@ def _manifest(folder: Path, notes: list[str]) -> Manifest:
         raise CorpusError(
             f"{folder}: no utterance of utt2spk has a recording in wav.scp; the files belong to different data"
         )
-    unrecorded = speaker_of.keys.filter(pc.invert(pc.is_in(speaker_of.keys, keys)))
+    unrecorded.update(cut_from_none.to_pylist(), unheard.to_pylist())
+    place = "line in segments" if segments else "recording in wav.scp"
+    gone = (
+        f"are cut from {len(recordings_gone):,} recording(s) that wav.scp has not ({_some(recordings_gone)})"
+    )
     for what, left in (
-        ("in utt2spk have no recording", unrecorded),
+        (f"in utt2spk have no {place}", unheard),
+        (f"of segments {gone}", cut_from_none),
         ("have no speaker in utt2spk", unspoken),
     ):
         if len(left):
-            notes.append(
-                f"{folder.name}: {len(left):,} utterance(s) {what} (the first: {left[0]}); left out."
-            )
+            notes.append(f"{folder.name}: {len(left):,} utterance(s) {what} ({_some(left)}); left out.")
     speakers = speaker_of.of(keys)
     columns = Columns()
     columns.add(
@@ -150,6 +183,11 @@ def _manifest(folder: Path, notes: list[str]) -> Manifest:
         gender=pc.fill_null(genders.of(speakers), ""),
     )
     return columns.manifest(folder)
+
+
+def _some(keys: pa.Array) -> str:
+    """The first few."""
+    return ", ".join(keys[:_NAMED].to_pylist()) + (", ..." if len(keys) > _NAMED else "")
 
 
 def _recordings(path: Path) -> _Table:
