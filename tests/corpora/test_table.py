@@ -71,7 +71,8 @@ def test_every_column_finds_its_place_in_any_order(corpus):
 def test_a_column_that_seems_to_be_the_length_is_refused(column, right, corpus):
     for columns in (f"start,{column}", f"{column},start"):
         with pytest.raises(
-            CorpusError, match=rf"the column '{re.escape(column)}' would not be read; .*{right}"
+            CorpusError,
+            match=rf"the column '{re.escape(column)}' would not be read; .*{right}.*: add that column",
         ):
             table.read(corpus(f"path,speaker,{columns}\n1.wav,a,1,2\n"))
 

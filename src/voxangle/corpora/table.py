@@ -117,8 +117,8 @@ def _unread(path: Path, row: Row) -> dict[str, str]:
             others[name] = f"{name} (call it {meant} to have it read)"
         else:
             raise CorpusError(
-                f"{path}: the column '{name}' would not be read; {length_rule(name)}: rename or add it, or remove "
-                f"'{name}' if it is something else"
+                f"{path}: the column '{name}' would not be read; {length_rule(name)}: add that column, or "
+                f"give '{name}' another name if it means something else"
             )
     return others
 
