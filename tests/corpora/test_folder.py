@@ -72,10 +72,23 @@ def test_an_unreadable_recording_stays_with_unknown_duration(record, tmp_path):
     assert [row.seconds for row in folder.read(tmp_path / "voices").splits["all"]] == [1.0, 0.0]
 
 
-def test_a_recording_in_no_speakers_folder_is_refused(record, tmp_path):
+def test_a_recording_in_no_speakers_folder_is_counted_and_the_others_are_read(record, tmp_path):
     record("anna/a.wav")
     record("stray.wav")
-    with pytest.raises(CorpusError, match=r"stray\.wav: lies in no speaker's folder"):
+    record("other.wav")
+    corpus = folder.read(tmp_path / "voices")
+    assert [row.utterance for row in corpus.splits["all"]] == ["anna/a.wav"]
+    (note,) = corpus.notes
+    assert "2 recording(s) or folder(s) at the wrong depth" in note
+    assert f"first {tmp_path / 'voices' / 'other.wav'}: move or rename" in note
+
+
+def test_recordings_that_are_all_in_no_speakers_folder_are_refused(record, tmp_path):
+    record("stray.wav")
+    record("other.wav")
+    with pytest.raises(
+        CorpusError, match=r"other\.wav: lies in no speaker's folder, nor .* 2 recording\(s\)"
+    ):
         folder.read(tmp_path / "voices")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from voxangle.audio import AUDIO_SUFFIXES
-from voxangle.corpora.completeness import Tally
+from voxangle.corpora.completeness import STRAY, Tally
 from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.durations import durations
 from voxangle.corpora.notes import notes_of
@@ -23,11 +23,12 @@ def read(root: Path) -> Corpus:
     The first folder below the root is the speaker, what stands between it and the file the session; the key
     of an utterance is its path relative to the root. Files that are not audio by their suffix and hidden
     ones are ignored. Durations are taken from the headers; a file whose header cannot be read keeps 0
-    seconds, and preparing says what is wrong with it. What is left out is counted in the notes.
+    seconds, and preparing says what is wrong with it. What is left out, as recordings that lie in no speaker's folder,
+    is counted in the notes.
 
     Raises:
-        CorpusError: the folder is missing or holds no recordings, a recording lies outside the speakers' folders, or
-            these are called like splits.
+        CorpusError: the folder is missing or holds no recordings, none of them lies in a speaker's folder, or these
+            are called like splits.
         MissingExtraError: its files need the ``media`` extra.
     """
     root = place_of_corpus(root)
@@ -41,12 +42,15 @@ def read(root: Path) -> Corpus:
             f"{root}: holds no recordings; expected speaker/utterance.ext with one of the suffixes "
             f"{', '.join(sorted(AUDIO_SUFFIXES))}{met}"
         )
-    stray = next((path for path in paths if len(path.parts) == 1), None)
-    if stray is not None:
+    stray = [path for path in paths if len(path.parts) == 1]
+    paths = [path for path in paths if len(path.parts) > 1]
+    if not paths:
         raise CorpusError(
-            f"{root / stray}: lies in no speaker's folder; expected speaker/utterance.ext, so move it into "
-            "one, or name the folder above as the corpus"
+            f"{root / stray[0]}: lies in no speaker's folder, nor does another of the {len(stray):,} recording(s); "
+            "expected speaker/utterance.ext, so move them into such folders, or name the folder above as the corpus"
         )
+    for path in stray:
+        tally.add(STRAY, str(root / path))
     speakers = sorted({path.parts[0] for path in paths})
     below = {path.parts[1] for path in paths if len(path.parts) > 2}
     if below and all(speaker.lower() in SPLIT_NAMES for speaker in speakers):
