@@ -191,7 +191,8 @@ class BaseEmbedder(ABC):
         ahead: int,
         part: PartSize | None,
     ) -> Generator[Embedding]:
-        waiting = LikeLengths[_Part](int(batch_seconds * SAMPLE_RATE))
+        batch = int(batch_seconds * SAMPLE_RATE)
+        waiting = LikeLengths[_Part](batch)
         unfinished: deque[_Recording] = deque()
         recordings = samples = 0  # of this part
         with closing(pieces(sources, self.windows, workers)) as read:
@@ -200,7 +201,10 @@ class BaseEmbedder(ABC):
                     unfinished.append(_Recording(piece.name))
                 recording = unfinished[-1]
                 if (item := recording.take(piece)) is not None:
-                    waiting.add(item)
+                    if 2 * item.samples > batch:  # nothing could join it
+                        self._embed_batch([item])
+                    else:
+                        waiting.add(item)
                 full = False
                 if recording.read:
                     recordings += 1

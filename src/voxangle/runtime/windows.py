@@ -44,8 +44,10 @@ class Windows(Config):
 
     Attributes:
         seconds: the longest window. Longer is nearer to the embedding of the whole and takes more memory (an
-            ECAPA-TDNN of 512 channels 0.2 GB a minute).
-        overlap: seconds that neighbours share; those count twice.
+            ECAPA-TDNN of 512 channels 0.2 GB a minute). Of 12 real voices of 3.5 min each (``benchmarks.windows``)
+            the cosine with the whole is 0.9997 with 60 s, 0.9993 with 30 s and 0.9969 with 10 s.
+        overlap: seconds that neighbours share; those count twice. None by default: it brings nothing nearer to the
+            whole (0.9995 with 6 s) and costs its share of the time.
     """
 
     seconds: float = Field(default=60.0, ge=1.0)
