@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.corpora import miniature
 from voxangle import cli
 from voxangle.recipe import Recipe
 from voxangle.training.loop import train
@@ -412,3 +413,91 @@ def test_a_list_with_a_recording_that_cannot_be_used_is_left_out_and_named(
         f"the list all is left out, because 1 of the recordings it names cannot be used, such as {keys[0]}"
         in err
     )
+
+
+@pytest.fixture
+def two_lists(tmp_path: Path, voices: Path) -> Path:
+    """Kaldi folders: ``whole`` with a list, and ``cut``, whose list names a recording that ``wav.scp`` lacks."""
+    data = tmp_path / "data"
+    for split, (one, other) in {"whole": ("s0", "s1"), "cut": ("s2", "s3")}.items():
+        keys = [
+            (f"{speaker}-u{u}", speaker, voices / speaker / f"u{u}.wav")
+            for speaker in (one, other)
+            for u in (0, 1)
+        ]
+        (data / split).mkdir(parents=True)
+        (data / split / "wav.scp").write_text("".join(f"{key} {path}\n" for key, _, path in keys))
+        (data / split / "utt2spk").write_text("".join(f"{key} {speaker}\n" for key, speaker, _ in keys))
+        (data / split / "trials").write_text(
+            f"{one}-u0 {one}-u1 target\n{other}-u0 {other}-u1 target\n{one}-u0 {other}-u1 nontarget\n"
+        )
+    scp = data / "cut" / "wav.scp"
+    scp.write_text("".join(scp.read_text().splitlines(keepends=True)[1:]))
+    return data
+
+
+def test_a_list_that_was_left_out_is_said_so_with_the_reason_and_nothing_else(
+    voxangle: Terminal, tmp_path: Path, run: Path, two_lists: Path
+) -> None:
+    words = ["evaluate", "--model", run, "--corpus", "kaldi", "--root", two_lists, "--out", tmp_path / "e"]
+    code, _, err = voxangle(*words, "--list", "cut")
+    assert code == 2
+    assert "the list cut was left out: " in err
+    assert (
+        "cut/trials: 1 of its 4 utterances are not on disk, such as s2-u0; 1 of them stand in utt2spk" in err
+    )
+    assert "--trials" not in err
+    code, out, _ = voxangle(*words, "--list", "whole")
+    assert code == 0
+    assert "the list cut" not in out
+    assert [path.name for path in (tmp_path / "e").glob("*.json")] == ["whole.json"]
+    code, out, _ = voxangle(*words)
+    assert code == 0
+    assert "note: the list cut was left out: " in out
+
+
+def test_where_all_lists_were_left_out_the_reasons_are_said(
+    voxangle: Terminal, run: Path, two_lists: Path
+) -> None:
+    (two_lists / "whole" / "trials").write_text("s0-u0 s0-u1")
+    code, _, err = voxangle("evaluate", "--model", run, "--corpus", "kaldi", "--root", two_lists)
+    assert code == 2
+    assert "has no trial lists of its own that can be used" in err
+    assert "the list whole was left out: " in err
+    assert "whole/trials, line 1: expected" in err
+
+
+def test_check_and_prepare_go_on_past_a_list_that_is_left_out(voxangle: Terminal, two_lists: Path) -> None:
+    code, out, _ = voxangle("corpora", "check", "kaldi", "--root", two_lists)
+    assert code == 1
+    assert "list whole: 3 trials" in out
+    assert "list cut: left out: " in out
+    assert "note: cut: 1 utterance(s) in utt2spk have no recording in wav.scp (s2-u0); left out." in out
+    code, out, _ = voxangle("corpora", "prepare", "kaldi", "--root", two_lists)
+    assert code == 0
+    assert "whole: 4 utterances" in out
+    assert "cut: 3 utterances" in out
+    assert "note: the list cut was left out: " in out
+
+
+def test_a_note_on_one_list_stands_beside_that_list_s_figures_only(
+    voxangle: Terminal, tmp_path: Path, run: Path
+) -> None:
+    keys = miniature.voxceleb(tmp_path / "wav", miniature.VOXCELEB1["test"])
+    for file, pairs in (("veri_test", miniature.pairs(keys)), ("veri_test2", miniature.pairs(keys)[1:])):
+        miniature.write_lines(tmp_path / f"{file}.txt", pairs)
+    miniature.write_lines(tmp_path / "list_test_all.txt", [(0, keys[0], "id10001/1zcIwhmdeo4/00001.wav")])
+    words = ["evaluate", "--model", run, "--corpus", "voxceleb1", "--root", tmp_path, "--out", tmp_path / "e"]
+    code, out, _ = voxangle(*words, "--list", "vox1-O-cleaned")
+    assert code == 0
+    assert "note: voxceleb1: vox1-O-cleaned (veri_test2.txt) is cut off, or filtered: it has 27 trials" in out
+    assert "veri_test.txt" not in out
+    assert "vox1-E" not in out
+    code, out, _ = voxangle(*words)
+    assert code == 0
+    assert "note: vox1-O: voxceleb1: vox1-O (veri_test.txt) is cut off" in out
+    assert "note: the list vox1-E was left out: list_test_all.txt: 1 of its 2 utterances" in out
+    for name, others in {"vox1-O": "veri_test2", "vox1-O-cleaned": "veri_test.txt"}.items():
+        notes = json.loads((tmp_path / "e" / f"{name}.json").read_text())["notes"]
+        assert f"{name} (veri_test" in notes[0]
+        assert not any(others in note for note in notes)

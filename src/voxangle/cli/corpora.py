@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -105,7 +106,7 @@ def corpora_check(
 ) -> None:
     """Is a corpus all there, and fit to learn from? Counts against the published ones; with --audio its quality."""
     from voxangle.corpora import corpus_folder, corpus_reader
-    from voxangle.corpora.completeness import Tally, inspect
+    from voxangle.corpora.completeness import ListFound, Tally, inspect
     from voxangle.errors import CorpusError
 
     if not audio and (model or split or out or as_csv or limit):
@@ -122,7 +123,10 @@ def corpora_check(
     else:
         corpus = reader.read(place)
         completeness = inspect(corpus.name, place, corpus.splits, {}, Tally(), headers=headers)
-        notes = corpus.remarks
+        lists = [ListFound(one, f"{len(trials):,} trials") for one, trials in corpus.trials.items()]
+        lists += [ListFound(one, f"left out: {why}", sound=False) for one, why in corpus.left_out.items()]
+        completeness = replace(completeness, lists=tuple(lists))
+        notes = (*corpus.notes, *corpus.list_notes.values())
     typer.echo(str(completeness))
     for note in notes:
         typer.echo(f"note: {note}")
@@ -231,6 +235,8 @@ def corpora_prepare(
             console.print(f"  left out: {len(prepared.left_out)}, see {prepared.folder / 'left_out.csv'}")
             for left in prepared.left_out[:5]:
                 console.print(f"    {left.path}: {left.cause}", highlight=False, soft_wrap=True)
+        for note in prepared.notes:
+            console.print(f"  note: {note}", highlight=False, markup=False, soft_wrap=True)
     for note in corpus.remarks:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
 
@@ -261,7 +267,8 @@ def corpora_shard(
     from voxangle.console import counting
     from voxangle.corpora import corpus_folder, corpus_reader
     from voxangle.corpora.prepared import split_of
-    from voxangle.data.shard_writer import write_shards
+    from voxangle.data.rates import resampling_note
+    from voxangle.data.shard_writer import rates_of, write_shards
 
     console = open_console()
     corpus = corpus_reader(name).read(root or corpus_folder(name))
@@ -290,6 +297,8 @@ def corpora_shard(
             console.print(f"  left out: {len(shards.left_out)}, see {shards.place.address}/left_out.csv")
             for left in shards.left_out[:5]:
                 console.print(f"    {left.path}: {left.cause}", highlight=False, soft_wrap=True)
+        if note := resampling_note(rates_of(shards)):
+            console.print(f"  note: {note}", highlight=False, markup=False, soft_wrap=True)
 
 
 @corpora_app.command("trials")

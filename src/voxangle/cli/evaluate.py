@@ -82,16 +82,19 @@ def evaluate(
     mean = subtract_mean and _mean(subtract_mean, mean_utterances, embedder, tested, console)
     embeddings, manifest, unusable = _embed(embedder, tested, console)
     tested = tested.without(unusable)
-    results = evaluate_lists(
-        embeddings,
-        tested.lists,
-        model=model_of(embedder),
-        mean=mean or None,
-        speakers=None if manifest is None else manifest.speaker_of(),
-        manifest=manifest if by_condition else None,
-        notes=tested.notes,
-        replicates=replicates,
-    )
+    results = [
+        tested.with_own_notes(result)
+        for result in evaluate_lists(
+            embeddings,
+            tested.lists,
+            model=model_of(embedder),
+            mean=mean or None,
+            speakers=None if manifest is None else manifest.speaker_of(),
+            manifest=manifest if by_condition else None,
+            notes=tested.notes,
+            replicates=replicates,
+        )
+    ]
     target = out or folder / "evaluation"
     less = "-mean-subtracted" if mean else ""
     for result in results:
@@ -102,7 +105,7 @@ def evaluate(
     for result in results:
         if result.conditions:
             console.print(conditions_table(result))
-    _say_notes(results, console)
+    _say_notes(results, tested.left_out, console)
     typer.echo(f"results and plots are in {target}")
 
 
@@ -134,8 +137,8 @@ def _check_options(
         raise TrialError("--mean-utterances belongs to --subtract-mean")
 
 
-def _say_notes(results: list[Result], console: Console) -> None:
-    """What must be said beside the figures, once each, with the lists it is about."""
+def _say_notes(results: list[Result], left_out: tuple[str, ...], console: Console) -> None:
+    """What must be said beside the figures, once each, with the lists it is about; and which lists have none."""
     about: dict[str, list[str]] = {}
     for result in results:
         for note in result.notes:
@@ -143,6 +146,8 @@ def _say_notes(results: list[Result], console: Console) -> None:
     for note, names in about.items():
         lists = "" if len(names) == len(results) else f"{', '.join(names)}: "
         console.print(f"note: {lists}{note}", highlight=False, markup=False, soft_wrap=True)
+    for line in left_out:
+        console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -153,10 +158,16 @@ class _Tested:
     corpus: Corpus | None = None
     root: Path = Path()
     incomplete: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def notes(self) -> list[str]:
         return [*(self.corpus.notes if self.corpus else ()), *self.incomplete]
+
+    def with_own_notes(self, result: Result) -> Result:
+        """The result with what must be said of its list alone."""
+        note = self.corpus.list_notes.get(result.name) if self.corpus else None
+        return result.model_copy(update={"notes": (note, *result.notes)}) if note else result
 
     def without(self, unusable: dict[str, str]) -> _Tested:
         """The lists whose recordings can all be used: a list is measured on whole, or not at all.
@@ -210,15 +221,24 @@ def _of_corpus(
         known = {key for split in corpus.splits.values() for key in split.table["utterance"].to_pylist()}
         read = [Trials.read(path, known=known, models=models) for path in paths]
         return _Tested(_differently_named(read), corpus)
-    if not corpus.trials:
-        raise TrialError(
-            f"corpus '{name}' has no trial lists of its own; give some with --trials, such as `voxangle corpora trials "
-            f"{name}` makes" + "".join(f"\n{note}" for note in corpus.remarks)
-        )
+    if wanted := corpus.lines_on_left_out(only):
+        raise TrialError("\n".join(wanted))
     for one in only:
         if one not in corpus.trials:
-            raise TrialError(f"corpus '{name}' has no trial list '{one}'{nearest(one, corpus.trials)}")
-    return _Tested([trials for one, trials in corpus.trials.items() if not only or one in only], corpus)
+            there = [*corpus.trials, *corpus.left_out]
+            raise TrialError(f"corpus '{name}' has no trial list '{one}'{nearest(one, there)}")
+    if not corpus.trials:
+        left_out = corpus.lines_on_left_out()
+        raise TrialError(
+            f"corpus '{name}' has no trial lists of its own{' that can be used' if left_out else ''}; give some with "
+            f"--trials, such as `voxangle corpora trials {name}` makes"
+            + "".join(f"\n{line}" for line in (left_out or corpus.notes))
+        )
+    return _Tested(
+        [trials for one, trials in corpus.trials.items() if not only or one in only],
+        corpus,
+        left_out=() if only else corpus.lines_on_left_out(),
+    )
 
 
 def _differently_named(lists: list[Trials]) -> list[Trials]:
