@@ -142,6 +142,7 @@ CORPORA: dict[str, CorpusReader] = {
             "CC0 1.0; agreed terms forbid finding out who speaks",
             common_voice.read,
             how_to_get=common_voice.HOW_TO_GET,
+            check=common_voice.check,
         ),
         CorpusReader(
             musan.NAME,
