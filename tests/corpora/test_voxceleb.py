@@ -407,6 +407,11 @@ def test_a_part_that_is_missing_counts_nothing(tmp_path: Path) -> None:
         ("eval", 0, False),
     ]
     assert [fault.examples for fault in report.faults] == [("id00020",)]
+    assert lists_in(report) == {"vox2_meta.csv": (False, "cut off: it has 4 speakers; published are 6,112")}
+    (tmp_path / "vox2_meta.csv").unlink()
+    sound, state = lists_in(voxceleb2.check(tmp_path))["vox2_meta.csv"]
+    assert sound
+    assert state.startswith("absent")
 
 
 def test_reading_twice_gives_the_same_order(vox1: Path) -> None:

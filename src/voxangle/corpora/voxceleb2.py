@@ -15,6 +15,7 @@ called ``test`` or ``vox2_test...``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from voxangle.corpora.completeness import Completeness, Published, Tally, inspect
@@ -27,6 +28,7 @@ from voxangle.corpora.voxceleb import (
     SpeakerRow,
     is_voxceleb2,
     manifests_of,
+    meta_found,
     speaker_table,
     voxceleb_layout,
 )
@@ -62,6 +64,8 @@ m4a is read as it is (pip install 'voxangle[media]'). To convert it once, 280 GB
   find . -name '*.m4a' -print0 | xargs -0 -P 8 -I@ sh -c \\
     'ffmpeg -nostdin -v error -n -i "$1" -ac 1 -ar 16000 "${{1%.m4a}}.wav"' sh @"""
 
+_META_FILE = "vox2_meta.csv"
+
 
 def read(root: Path) -> Corpus:
     """VoxCeleb2 as it is on disk; the dev part is enough.
@@ -72,7 +76,7 @@ def read(root: Path) -> Corpus:
         CorpusError: no speaker of VoxCeleb2 is there.
     """
     tally = Tally()
-    _, splits, remarks = _found(place_of_corpus(root), tally)
+    _, splits, _, remarks = _found(place_of_corpus(root), tally)
     return Corpus(
         NAME,
         splits,
@@ -91,15 +95,18 @@ def check(root: Path, *, headers: bool = False) -> Completeness:
         CorpusError: no speaker of VoxCeleb2 is there.
     """
     tally = Tally()
-    layout, splits, _ = _found(place_of_corpus(root), tally)
+    layout, splits, table, _ = _found(place_of_corpus(root), tally)
     layout.report_archives(tally)
-    return inspect(NAME, layout.root, splits, PUBLISHED, tally, headers=headers)
+    speakers = sum(part.speakers for part in PUBLISHED.values())
+    found = meta_found(layout, _META_FILE, table, speakers, is_voxceleb2)
+    report = inspect(NAME, layout.root, splits, PUBLISHED, tally, headers=headers)
+    return replace(report, lists=(found,))
 
 
-def _found(root: Path, tally: Tally) -> tuple[Layout, dict[str, Manifest], list[str]]:
+def _found(root: Path, tally: Tally) -> tuple[Layout, dict[str, Manifest], dict[str, SpeakerRow], list[str]]:
     layout = voxceleb_layout(root, HOW_TO_GET, tally)
     speakers = layout.of(is_voxceleb2)
-    table = speaker_table(layout, "vox2_meta.csv")
+    table = speaker_table(layout, _META_FILE)
     split_of = {
         speaker: "eval" if _is_test(speaker, folders, root, table) else "train"
         for speaker, folders in speakers.items()
@@ -115,7 +122,7 @@ def _found(root: Path, tally: Tally) -> tuple[Layout, dict[str, Manifest], list[
             f"'train' has {len(speakers):,} speakers, so those of the test part are among them: put "
             f"vox2_meta.csv ({META}vox2_meta.csv) beside, which tells them apart."
         )
-    return layout, splits, remarks
+    return layout, splits, table, remarks
 
 
 def _is_test(speaker: str, folders: Sequence[Path], root: Path, table: Mapping[str, SpeakerRow]) -> bool:
