@@ -35,7 +35,7 @@ class Card:
 
 
 class Sums(BaseEmbedder):
-    """A model whose embedding betrays, in its last bits, with how much padding it was made."""
+    """A model whose embedding betrays, in its last digits, with how much padding it was made."""
 
     card = Card()
     weights_sha256 = "0" * 64
@@ -45,7 +45,7 @@ class Sums(BaseEmbedder):
         self, waveforms: NDArray[np.float32], samples: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         wide = waveforms.astype(np.float64)
-        padding = waveforms.shape[1] / 1e12
+        padding = waveforms.shape[1] / 1e9
         return np.stack([wide.sum(1) / samples, (wide**2).sum(1) / samples, 1 + 0 * samples], 1).astype(
             np.float32
         ) * np.float32(1 + padding)
@@ -53,11 +53,11 @@ class Sums(BaseEmbedder):
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> RecordingList:
-    """Twenty-three recordings of 0.3 to 0.8 s, of which the eighth is no audio and the last is missing."""
+    """Twenty-three recordings, ever shorter; the eighth is no audio and the last is missing."""
     root = tmp_path_factory.mktemp("corpus")
     rng = np.random.default_rng(0)
     for number in range(22):
-        waveform = 0.1 * rng.standard_normal(round(rng.uniform(0.3, 0.8) * RATE))
+        waveform = 0.1 * rng.standard_normal(round((rng.uniform(0.3, 0.5) + 0.01 * (22 - number)) * RATE))
         soundfile.write(root / f"{number}.wav", waveform, RATE, subtype="FLOAT")
     (root / "7.wav").write_text("no audio")
     return RecordingList.of_files({f"key {number}": f"{number}.wav" for number in range(23)}, root)
@@ -93,7 +93,7 @@ def test_every_recording_has_its_row_in_order(corpus: RecordingList, tmp_path: P
     order = sorted((n for n in range(22) if n != 7), key=lambda n: f"{n}.wav")
     assert keys == [f"key {number}" for number in range(22) if number != 7]
     np.testing.assert_allclose(
-        vectors[[keys.index(f"key {n}") for n in order]], expected.embeddings, rtol=1e-6
+        vectors[[keys.index(f"key {n}") for n in order]], expected.embeddings, rtol=1e-4
     )
     found = table["seconds"].to_pylist()
     assert found[3] == soundfile.info(corpus.root / "3.wav").duration
