@@ -656,7 +656,7 @@ def test_a_list_is_drawn_by_stated_rules(voxangle: Terminal, tmp_path: Path) -> 
         ("--split", "tset"): "did you mean 'test'",
         ("--split", "test", "--same", "gendre"): "--same gendre",
         ("--split", "test", "--targets", 99): "99 target trials are asked for",
-        ("--split", "test", "--different", "session"): "have 0 such pairs",
+        ("--split", "test", "--different", "session"): "the session is unknown for",
         ("--out", tmp_path / "same.json"): "call the list .txt",
     }.items():
         assert message in voxangle(*words, *wrong, code=1)
