@@ -25,7 +25,7 @@ ABSENT = ("torchaudio", "thop", "hyperpyyaml", "joblib", "sentencepiece", "reque
 
 # What a residual branch ends with. In a trained network it adds little; of random ones that add as much as they are
 # given, a hundred behind each other make large what float32 rounds.
-_ADDED = re.compile(r"layer\d\.\d+\.(bn2|bn3)\.weight")
+_ADDED = re.compile(r"(layer\d\.\d+|conv_block)\.(bn2|bn3)\.weight")
 
 Load = Callable[[str], types.ModuleType]
 Scrambled = Callable[[nn.Module, int], nn.Module]

@@ -16,9 +16,10 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from voxangle.cli import app
-from voxangle.encoders import ReDimNetConfig, ReDimNetStage, ResNetConfig, build_encoder
+from voxangle.encoders import CAMPlusPlusConfig, ReDimNetConfig, ReDimNetStage, ResNetConfig, build_encoder
 from voxangle.encoders.foreign import TOOLKITS, convert, import_model
 from voxangle.errors import CheckpointError
+from voxangle.features import FilterbankConfig
 
 RESNET = ResNetConfig(depth=18, channels=4, dimension=8)
 
@@ -322,6 +323,60 @@ def test_speechbrains_global_normalisation_is_refused(tmp_path: Path) -> None:
     assert "mean_var_norm.norm_type: global; expected sentence" in refused("speechbrain", tmp_path)
     hyperparams.write_text("n: 40\ncompute_features: !new:x.Fbank\n    n_mels: !ref <n>\n")
     assert "compute_features.n_mels: 40; expected 80" in refused("speechbrain", tmp_path)
+
+
+TRAINING_CONFIG = """
+sample_rate: 16000
+fbank_dim: {bins}
+embedding_size: 8
+feature_extractor:
+  obj: speakerlab.process.processor.FBank
+  args: {{n_mels: <fbank_dim>, sample_rate: <sample_rate>, mean_nor: {mean}}}
+embedding_model:
+  obj: speakerlab.models.campplus.DTDNN.{name}
+  args: {{feat_dim: <fbank_dim>, embedding_size: <embedding_size>}}
+"""
+
+
+def test_threedspeakers_two_kinds_of_config(tmp_path: Path) -> None:
+    config = CAMPlusPlusConfig(front_end=2, channels=4, growth=2, bottleneck=4, layers=(1, 1, 1), dimension=8)
+    layout = next(layout for layout in TOOLKITS["3dspeaker"].layouts if layout.title == "CAM++")
+    ours = build_encoder(config).state_dict()
+    torch.save(
+        {key.theirs: ours[key.ours] for key in layout.keys(config)}, tmp_path / "campplus_cn_common.bin"
+    )
+    training, released = tmp_path / "config.yaml", tmp_path / "configuration.json"
+
+    training.write_text(TRAINING_CONFIG.format(bins=80, mean=True, name="CAMPPlus"))
+    card = convert("3dspeaker", tmp_path).card
+    assert card.encoder == config
+    assert card.filterbank == FilterbankConfig(full_scale=1.0)
+    for changed, cause in (
+        ({"bins": 40}, "fbank_dim: 40; expected 80"),
+        ({"mean": False}, "feature_extractor.args.mean_nor: False; expected True"),
+        (
+            {"name": "ECAPA_TDNN"},
+            "embedding_model.obj: speakerlab.models.campplus.DTDNN.ECAPA_TDNN; expected",
+        ),
+    ):
+        training.write_text(
+            TRAINING_CONFIG.format(**{"bins": 80, "mean": True, "name": "CAMPPlus"} | changed)
+        )
+        assert cause in refused("3dspeaker", tmp_path)
+    training.unlink()
+
+    model = {"type": "cam++-sv", "model_config": {"sample_rate": 16000, "fbank_dim": 80, "emb_size": 8}}
+    content = {
+        "framework": "pytorch",
+        "task": "speaker-verification",
+        "model_config": "x.yaml",
+        "model": model,
+    }
+    released.write_text(json.dumps(content))
+    assert convert("3dspeaker", tmp_path).card.encoder == config
+    model["model_config"] = {"sample_rate": 8000}
+    released.write_text(json.dumps(content))
+    assert "model.model_config.sample_rate: 8000; only models for 16000 Hz" in refused("3dspeaker", tmp_path)
 
 
 def test_the_command_ends_with_a_message(folder: Path) -> None:

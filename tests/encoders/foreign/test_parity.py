@@ -218,10 +218,10 @@ def wespeaker_campplus(load: Load) -> Case:
     return Case(module, wespeaker_features)
 
 
-def wespeaker_redimnet(load: Load, block: str, group: int) -> Case:
+def wespeaker_redimnet(load: Load, block: str, group: int, channels: int = 8) -> Case:
     stages = [(1, 2, 1, [(3, 3)], None), (2, 1, 2, [(3, 3)], 6), (3, 2, 1, [(3, 3)], 4)]
     module = load("wespeaker.models.redimnet").ReDimNet(
-        feat_dim=24, C=8, block_2d_type=block, stages_setup=stages, group_divisor=group, embed_dim=16
+        feat_dim=24, C=channels, block_2d_type=block, stages_setup=stages, group_divisor=group, embed_dim=16
     )
     return Case(module, lambda wave: wespeaker_features(wave, 24), last, bins=24)
 
@@ -239,6 +239,9 @@ WESPEAKER: dict[str, Callable[[Load], Case]] = {
     "SimAM-ResNet100": lambda load: wespeaker_simam(load, 100),
     "CAM++": wespeaker_campplus,
     "ReDimNet, ConvNeXt": lambda load: wespeaker_redimnet(load, "convnext_like", 4),
+    "ReDimNet, no group in the first stage": lambda load: wespeaker_redimnet(
+        load, "convnext_like", 8, channels=12
+    ),
     "ReDimNet, ResNet": lambda load: wespeaker_redimnet(load, "basic_resnet", 8),
     "ReDimNet, fwSE": lambda load: wespeaker_redimnet(load, "basic_resnet_fwse", 1),
 }

@@ -37,7 +37,8 @@ def redimnet_config(shapes: Shapes, embed: str) -> ReDimNetConfig:
     """The settings that the shapes tell; ``embed`` is the name of the last layer."""
     channels = shapes.size("backbone.stem.0.weight", 0)
     signal = shapes.size("pool.linear2.weight", 0)
-    before, block, group = channels, "convnext", 1
+    before, block = channels, "convnext"
+    groups: list[tuple[int, int]] = []
     kernels: list[int] = []
     stages: list[dict[str, Any]] = []
     while places := shapes.places(f"backbone.stage{len(stages)}."):
@@ -48,7 +49,7 @@ def redimnet_config(shapes: Shapes, embed: str) -> ReDimNetConfig:
         if blocks:
             block = _block(shapes, blocks[0]) or block
             convolution = "dwconvs.0" if block == "convnext" else "conv1"
-            group = max(group, shapes.size(f"{blocks[0]}.conv_block.{convolution}.weight", 1))
+            groups.append((wide, shapes.size(f"{blocks[0]}.conv_block.{convolution}.weight", 1)))
         contexts = [name for name in names if shapes.has(f"{name}.red_dim_conv.0.weight")]
         reduction = None
         if contexts:
@@ -64,7 +65,7 @@ def redimnet_config(shapes: Shapes, embed: str) -> ReDimNetConfig:
         "bins": signal // channels,
         "channels": channels,
         "block": block,
-        "group": group,
+        "group": _group(groups),
         "stages": stages,
         "attention": shapes.size("pool.linear1.weight", 0),
         "dimension": shapes.size(f"{embed}.weight", 0),
@@ -109,6 +110,15 @@ def redimnet_keys(config: ReDimNetConfig, sums: list[str], skip: int) -> Iterato
     yield Key("pooling.context.weight", f"{hidden}.weight", columns(width, None, squeeze=True))
     yield Key("pooling.frame.bias", f"{hidden}.bias")
     yield from module("pooling.score", "pool.linear2", AFFINE)
+
+
+def _group(convolutions: list[tuple[int, int]]) -> int:
+    """Channels of a group, of the channels of each convolution and of its groups.
+
+    A convolution of fewer channels than that has one group of them all, and so tells nothing.
+    """
+    parted = [within for channels, within in convolutions if within < channels]
+    return min(parted, default=max((channels for channels, _ in convolutions), default=1))
 
 
 def _block(shapes: Shapes, name: str) -> str | None:
