@@ -51,7 +51,7 @@ def embed_corpus(
 ) -> Written:
     """Embed all recordings that ``folder`` does not hold yet.
 
-    A part is written when it is full, so a run that is killed loses at most a part: 2048 recordings, or 8 hours. Run
+    A part is written when it is full, so a run that is killed loses at most a part: 2048 recordings, or two hours. Run
     again, it goes on with the next; batches never cross parts, so that the folder comes out the same as without the
     interruption, to the last bit where the engine and the machine are the same.
 

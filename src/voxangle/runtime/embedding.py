@@ -66,7 +66,7 @@ class PartSize(NamedTuple):
     """
 
     recordings: int = 2048
-    samples: int = 8 * 3600 * SAMPLE_RATE
+    samples: int = 2 * 3600 * SAMPLE_RATE
 
     def full(self, recordings: int, samples: int) -> bool:
         """Whether a part that holds so much is to be closed."""
