@@ -31,7 +31,7 @@ own=; for argument in "$@"; do
 done
 if [[ "${!#}" == update ]]; then
   if [[ -e "$ARCHIVE/offline" ]]; then
-    echo "W: Failed to fetch http://deb.debian.org/InRelease  Temporary failure resolving 'deb.debian.org'" >&2
+    echo "W: Failed to fetch http://mirror.example/InRelease  Temporary failure resolving 'mirror.example'" >&2
   else touch "$own/Packages"; fi
   exit 0
 fi
@@ -45,7 +45,7 @@ for name in "${names[@]}"; do
   deb=$(ls "$ARCHIVE/$name"_*.deb 2>/dev/null) || { echo "E: Unable to locate package $name" >&2; exit 100; }
   if [[ " $* " == *" --print-uris "* ]]; then
     [[ -e "$(basename "$deb")" ]] && continue  # as apt-get does
-    echo "'http://deb.debian.org/$name' $(basename "$deb") $(stat -c %s "$deb") SHA256:0"
+    echo "'http://mirror.example/$name' $(basename "$deb") $(stat -c %s "$deb") SHA256:0"
     continue
   fi
   [[ -e "$ARCHIVE/full" ]] && { echo "E: Write error - write (28: No space left on device)" >&2; exit 100; }
@@ -156,7 +156,7 @@ def test_offline_says_why_and_what_else_there_is(archive: Path, tmp_path: Path) 
     with pytest.raises(CorpusError) as caught:
         fetch_packages(["voices-one"], tmp_path / "got")
     message = str(caught.value)
-    assert "Temporary failure resolving 'deb.debian.org'" in message
+    assert "Temporary failure resolving 'mirror.example'" in message
     assert "mini-librispeech" in message
     assert "a folder of your own" in message
     assert "`voxangle corpora list`" in message

@@ -310,7 +310,7 @@ def test_a_folder_that_cannot_be_made_is_told(release: tuple[Release, Site], tmp
 
 def test_debian_s_packages_come_from_where_apt_is_told_to() -> None:
     with pytest.raises(CorpusError, match=r"--mirror has no say here: enter the mirror in /etc/apt/sources"):
-        debian_voices.get(Path("nowhere"), mirrors=["http://deb.debian.org"])
+        debian_voices.get(Path("nowhere"), mirrors=["http://mirror.example"])
     with pytest.raises(CorpusError, match=r"leave --subset out"):
         debian_voices.get(Path("nowhere"), subsets=["allison"])
 
