@@ -14,7 +14,7 @@ demo: .venv/ready  ## real voices -> trained encoders -> error rates with interv
 	$(BIN)/voxangle demo
 
 test: .venv/ready .oracles/ready lint  ## linter, type checker and the whole suite
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 quick: .venv/ready
 	$(BIN)/pytest -x -q -m "not debian and not corpus"
