@@ -12,6 +12,9 @@ import typer
 from voxangle.cli.app import app, open_console
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from voxangle.data.prepare import LeftOut
     from voxangle.quality import Limits
 
 corpora_app = typer.Typer(
@@ -231,10 +234,7 @@ def corpora_prepare(
             highlight=False,
             soft_wrap=True,
         )
-        if prepared.left_out:
-            console.print(f"  left out: {len(prepared.left_out)}, see {prepared.folder / 'left_out.csv'}")
-            for left in prepared.left_out[:5]:
-                console.print(f"    {left.path}: {left.cause}", highlight=False, soft_wrap=True)
+        _say_left_out(prepared.left_out, f"{prepared.folder / 'left_out.csv'}", console)
         for note in prepared.notes:
             console.print(f"  note: {note}", highlight=False, markup=False, soft_wrap=True)
     for note in corpus.remarks:
@@ -293,12 +293,17 @@ def corpora_shard(
             highlight=False,
             soft_wrap=True,
         )
-        if shards.left_out:
-            console.print(f"  left out: {len(shards.left_out)}, see {shards.place.address}/left_out.csv")
-            for left in shards.left_out[:5]:
-                console.print(f"    {left.path}: {left.cause}", highlight=False, soft_wrap=True)
+        _say_left_out(shards.left_out, f"{shards.place.address}/left_out.csv", console)
         if note := resampling_note(rates_of(shards)):
             console.print(f"  note: {note}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _say_left_out(left_out: Sequence[LeftOut], listed: str, console: Console) -> None:
+    """How many recordings were left out, where they are listed, and the first of them."""
+    if left_out:
+        console.print(f"  left out: {len(left_out)}, see {listed}")
+    for left in left_out[:5]:
+        console.print(f"    {left.path}: {left.cause}", highlight=False, soft_wrap=True)
 
 
 @corpora_app.command("trials")

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from voxangle.encoders.encoder import BaseEncoderConfig, Encoder
 from voxangle.encoders.pooling import TemporalStatistics
-from voxangle.features.padding import padding_mask
+from voxangle.features.padding import padding_mask, silence_
 
 __all__ = ["CAMPlusPlus", "CAMPlusPlusConfig"]
 
@@ -78,20 +78,7 @@ class CAMPlusPlus(Encoder):
         self.apply(_initialise)
 
     def forward(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Embeddings, not of unit length.
-
-        In evaluation mode the embedding of a row depends neither on its padding nor on the other rows. In
-        training mode the batch statistics count padded frames too: train on crops of equal length, with
-        ``frames=None``.
-
-        Args:
-            features: (B, F, bins).
-            frames: (B,) integers from 1 to F, the real frames of each row; None, the fast path, if no row is
-                padded.
-
-        Returns:
-            (B, dimension).
-        """
+        """Embeddings of features; see ``Encoder.forward``."""
         padding = None if frames is None else padding_mask(frames, features.shape[1])[:, None]
         x = self.front_end(features.transpose(1, 2), padding)
         x = self.stem_norm(self.stem(x)).relu_()
@@ -129,10 +116,10 @@ class FrontEnd(nn.Module):
         """(B, bins, T) to (B, outputs(bins), T), zero at padding."""
         if padding is not None:
             x, padding = x.masked_fill(padding, 0.0), padding[:, None]
-        x = _silence(self.stem_norm(self.stem(x.unsqueeze(1))), padding).relu_()
+        x = silence_(self.stem_norm(self.stem(x.unsqueeze(1))), padding).relu_()
         for block in self.blocks:
             x = block(x, padding)
-        return _silence(self.reduce_norm(self.reduce(x)), padding).relu_().flatten(1, 2)
+        return silence_(self.reduce_norm(self.reduce(x)), padding).relu_().flatten(1, 2)
 
 
 class ResidualBlock(nn.Module):
@@ -154,9 +141,9 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, padding: Tensor | None) -> Tensor:
-        hidden = _silence(self.first_norm(self.first(x)), padding).relu_()
+        hidden = silence_(self.first_norm(self.first(x)), padding).relu_()
         hidden = self.second_norm(self.second(hidden)).add_(self.shortcut(x))
-        return _silence(hidden, padding).relu_()
+        return silence_(hidden, padding).relu_()
 
 
 class Segments(NamedTuple):
@@ -242,7 +229,7 @@ class DenseLayer(nn.Module):
 
     def forward(self, x: Tensor, segments: Segments) -> Tensor:
         hidden = self.bottleneck_norm(self.bottleneck(self.norm(x).relu_()))
-        added: Tensor = self.masking(_silence(hidden, segments.padding).relu_(), segments)
+        added: Tensor = self.masking(silence_(hidden, segments.padding).relu_(), segments)
         return added
 
 
@@ -264,12 +251,6 @@ class DenseBlock(nn.Module):
             x = torch.cat([x, layer(x, segments)], dim=1)
         halved: Tensor = self.transit(self.norm(x).relu_())
         return halved
-
-
-def _silence(x: Tensor, padding: Tensor | None) -> Tensor:
-    # A convolution over time must read zeros beyond the end of a row, as it does beyond the end of the batch. In
-    # place: what is filled is always the fresh result of a normalisation, whose gradient does not need it.
-    return x if padding is None else x.masked_fill_(padding, 0.0)
 
 
 def _initialise(module: nn.Module) -> None:

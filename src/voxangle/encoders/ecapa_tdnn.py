@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from voxangle.encoders.encoder import BaseEncoderConfig, Encoder
 from voxangle.encoders.pooling import VARIANCE_FLOOR, AttentiveStatistics, mean_over_time
-from voxangle.features.padding import padding_mask
+from voxangle.features.padding import padding_mask, reflected, silenced
 
 __all__ = ["ECAPATDNN", "ECAPATDNNConfig"]
 
@@ -109,19 +109,7 @@ class ECAPATDNN(Encoder):
         self.embedding_norm = nn.BatchNorm1d(config.dimension) if flavour.embedding_norm else nn.Identity()
 
     def forward(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Embeddings, not of unit length.
-
-        In evaluation mode the embedding of a row depends neither on its padding nor on the other rows. In
-        training mode the batch statistics count padded frames too: train on crops of equal length, with
-        ``frames=None``.
-
-        Args:
-            features: (B, F, bins).
-            frames: (B,) integers from 1 to F, the real frames of each row; None, the fast path, if no row is
-                padded.
-
-        Returns:
-            (B, dimension).
+        """Embeddings of features; see ``Encoder.forward``.
 
         Raises:
             ValueError: a row is shorter than what its flavour reflects at the ends, 5 frames.
@@ -163,10 +151,9 @@ class FrameLayer(nn.Module):
 
     def forward(self, x: Tensor, padding: Tensor | None = None) -> Tensor:
         if self.reflects:
-            x = _reflected(x, self.reach, padding)
-        elif self.reach and padding is not None:
-            # A convolution over time must read zeros beyond the end of a row, as beyond the end of the batch.
-            x = x.masked_fill(padding, 0.0)
+            x = reflected(x, self.reach, None if padding is None else (~padding).sum(dim=(1, 2)))
+        elif self.reach:
+            x = silenced(x, padding)
         normalised: Tensor = self.norm(self.convolution(x).relu_())
         return normalised
 
@@ -224,13 +211,3 @@ class SERes2Block(nn.Module):
         hidden = self.expand(self.res2(self.reduce(x), padding))
         block: Tensor = x + self.excitation(hidden, padding)
         return block
-
-
-def _reflected(x: Tensor, reach: int, padding: Tensor | None) -> Tensor:
-    """Each row with its reflection at both of its ends: (B, C, T + 2 reach)."""
-    if padding is None:
-        return nn.functional.pad(x, (reach, reach), mode="reflect")
-    last = (~padding).sum(dim=-1, keepdim=True) - 1
-    places = torch.arange(-reach, x.shape[-1] + reach, device=x.device).abs().expand(x.shape[0], 1, -1)
-    places = torch.where(places > last, 2 * last - places, places).clamp(min=0)
-    return x.gather(2, places.expand(-1, x.shape[1], -1))

@@ -38,5 +38,22 @@ class Encoder(nn.Module):
     if TYPE_CHECKING:
 
         def __call__(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
-            """Embeddings, (B, D), of features (B, F, bins); see the encoder's ``forward``."""
+            """Embeddings, (B, D), of features (B, F, bins); see ``forward``."""
             ...
+
+    def forward(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Embeddings, not of unit length.
+
+        In evaluation mode the embedding of a row depends neither on its padding nor on the other rows. In
+        training mode the batch statistics count padded frames too: train on crops of equal length, with
+        ``frames=None``.
+
+        Args:
+            features: (B, F, bins).
+            frames: (B,) integers from 1 to F, the real frames of each row; None, the fast path, if no row is
+                padded.
+
+        Returns:
+            (B, dimension).
+        """
+        raise NotImplementedError

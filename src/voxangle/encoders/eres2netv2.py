@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from voxangle.encoders.encoder import BaseEncoderConfig, Encoder
 from voxangle.encoders.pooling import TemporalStatistics
-from voxangle.features.padding import padding_mask
+from voxangle.features.padding import padding_mask, silence_, silenced
 
 __all__ = ["ERes2NetV2", "ERes2NetV2Config"]
 
@@ -81,27 +81,13 @@ class ERes2NetV2(Encoder):
         self.embed = nn.Linear(2 * inputs * -(-config.bins // 8), config.dimension)
 
     def forward(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Embeddings, not of unit length.
-
-        In evaluation mode the embedding of a row depends neither on its padding nor on the other rows. In
-        training mode the batch statistics count padded frames too: train on crops of equal length, with
-        ``frames=None``.
-
-        Args:
-            features: (B, F, bins).
-            frames: (B,) integers from 1 to F, the real frames of each row; None, the fast path, if no row is
-                padded.
-
-        Returns:
-            (B, dimension).
-        """
+        """Embeddings of features; see ``Encoder.forward``."""
         padding, halved, quartered, eighth = _paddings(frames, features.shape[1])
-        x = features.transpose(1, 2).unsqueeze(1)
-        x = x if padding is None else x.masked_fill(padding, 0.0)
+        x = silenced(features.transpose(1, 2).unsqueeze(1), padding)
         x = self.stem_norm(self.stem(x)).relu_()
         first, second, third, fourth = self.stages
         x = third(second(first(x, padding), halved), quartered)
-        lower = self.halve(x if quartered is None else x.masked_fill(quartered, 0.0))
+        lower = self.halve(silenced(x, quartered))
         fused = self.fusion(fourth(x, eighth), lower)
         pooled = self.pooling(fused, None if eighth is None else eighth[:, 0])
         embeddings: Tensor = self.embed(pooled)
@@ -163,7 +149,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, padding: Tensor | None) -> Tensor:
         """(B, inputs, bins, T), at half the resolution where the block has a stride; ``padding`` is the result's."""
-        hidden = _activate(_silence(self.reduce_norm(self.reduce(x)), padding))
+        hidden = _activate(silence_(self.reduce_norm(self.reduce(x)), padding))
         first, *groups = hidden.chunk(len(self.layers), dim=1)
         outputs = [self.layers[0](first, padding)]
         for layer, fusion, group in zip(self.layers[1:], self.fusions, groups, strict=True):
@@ -181,7 +167,7 @@ class GroupLayer(nn.Module):
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor, padding: Tensor | None) -> Tensor:
-        return _activate(_silence(self.norm(self.convolution(x)), padding))
+        return _activate(silence_(self.norm(self.convolution(x)), padding))
 
 
 class Sum(nn.Module):
@@ -226,9 +212,3 @@ def _paddings(frames: Tensor | None, total: int) -> list[Tensor | None]:
         paddings.append(None if frames is None else padding_mask(frames, total)[:, None, None])
         frames, total = None if frames is None else (frames + 1) // 2, (total - 1) // 2 + 1
     return paddings
-
-
-def _silence(x: Tensor, padding: Tensor | None) -> Tensor:
-    # A 3x3 convolution must read zeros beyond the end of a row, as it does beyond the end of the batch. In place:
-    # what is filled is always the fresh result of a normalisation, whose gradient does not need it.
-    return x if padding is None else x.masked_fill_(padding, 0.0)

@@ -33,11 +33,10 @@ from voxangle.encoders.redimnet_blocks import (
     TimeContext,
     convolution_2d,
     groups_of,
-    silence,
     to_1d,
     to_2d,
 )
-from voxangle.features.padding import padding_mask
+from voxangle.features.padding import padding_mask, silenced
 
 __all__ = ["ReDimNet", "ReDimNetConfig", "ReDimNetStage"]
 
@@ -227,22 +226,9 @@ class ReDimNet(Encoder):
         self.embed = nn.Linear(self.pooling.dimension, config.dimension)
 
     def forward(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Embeddings, not of unit length.
-
-        In evaluation mode the embedding of a row depends neither on its padding nor on the other rows. In
-        training mode the batch statistics count padded frames too: train on crops of equal length, with
-        ``frames=None``.
-
-        Args:
-            features: (B, F, bins).
-            frames: (B,) integers from 1 to F, the real frames of each row; None, the fast path, if no row is
-                padded.
-
-        Returns:
-            (B, dimension).
-        """
+        """Embeddings of features; see ``Encoder.forward``."""
         padding = None if frames is None else padding_mask(frames, features.shape[1]).unsqueeze(1)
-        x = silence(features.transpose(1, 2), padding).unsqueeze(1)
+        x = silenced(features.transpose(1, 2), padding).unsqueeze(1)
         x = to_1d(self.stem_norm(self.stem(x)))
         outputs = [x]
         for stage, weighted_sum in zip(self.stages, self.sums, strict=True):
@@ -299,7 +285,7 @@ class Narrow(nn.Module):
         self.pointwise = nn.Conv2d(outputs, outputs, 1)
 
     def forward(self, x: Tensor, padding: Tensor | None) -> Tensor:
-        narrowed: Tensor = self.pointwise(functional.gelu(self.norm(self.convolution(silence(x, padding)))))
+        narrowed: Tensor = self.pointwise(functional.gelu(self.norm(self.convolution(silenced(x, padding)))))
         return narrowed
 
 

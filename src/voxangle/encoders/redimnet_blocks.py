@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voxangle.encoders.pooling import mean_over_time
+from voxangle.features.padding import silenced
 
 __all__ = [
     "BLOCKS_2D",
@@ -15,7 +16,6 @@ __all__ = [
     "TimeContext",
     "convolution_2d",
     "groups_of",
-    "silence",
     "to_1d",
     "to_2d",
 ]
@@ -33,18 +33,6 @@ def to_2d(x: Tensor, bins: int) -> Tensor:
     """
     rows, channels, frames = x.shape
     return x.reshape(rows, bins, channels // bins, frames).transpose(1, 2)
-
-
-def silence(x: Tensor, padding: Tensor | None) -> Tensor:
-    """Zeros at the padding: what a convolution over time must read beyond the end of a row.
-
-    Args:
-        x: (B, C, T) or (B, C, F, T).
-        padding: (B, 1, T) booleans, True beyond a row's frames; None if none is padded.
-    """
-    if padding is None:
-        return x
-    return x.masked_fill(padding if x.dim() == 3 else padding.unsqueeze(1), 0.0)
 
 
 def groups_of(channels: int, width: int) -> int:
@@ -87,7 +75,7 @@ class ConvNeXtBlock(nn.Module):
         self.pointwise = pointwise
 
     def forward(self, x: Tensor, padding: Tensor | None) -> Tensor:
-        hidden = functional.gelu(self.norm(self.convolution(silence(x, padding))))
+        hidden = functional.gelu(self.norm(self.convolution(silenced(x, padding))))
         block: Tensor = x + self.pointwise(hidden)
         return block
 
@@ -112,9 +100,9 @@ class BasicBlock(nn.Module):
         self.excitation = None if bins is None else BinExcitation(bins, min(64, max(channels, 32)))
 
     def forward(self, x: Tensor, padding: Tensor | None) -> Tensor:
-        hidden = self.first_pointwise(self.first(silence(x, padding)))
+        hidden = self.first_pointwise(self.first(silenced(x, padding)))
         hidden = self.first_norm(hidden.relu_())
-        hidden = self.second_norm(self.second_pointwise(self.second(silence(hidden, padding))))
+        hidden = self.second_norm(self.second_pointwise(self.second(silenced(hidden, padding))))
         if self.excitation is not None:
             hidden = self.excitation(hidden, padding)
         block: Tensor = (hidden + x).relu_()

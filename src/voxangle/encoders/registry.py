@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
-from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
-
+from voxangle.config import one_of
 from voxangle.encoders.campplus import CAMPlusPlus, CAMPlusPlusConfig
 from voxangle.encoders.ecapa_tdnn import ECAPATDNN, ECAPATDNNConfig
 from voxangle.encoders.encoder import BaseEncoderConfig, Encoder
@@ -43,16 +39,8 @@ def build_encoder(config: BaseEncoderConfig) -> Encoder:
     return ENCODERS[config.architecture].module(config)
 
 
-class _ByArchitecture:
-    """Lets ``architecture`` choose among the configs of the registry, also while there is only one."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        choices = {name: handler.generate_schema(entry.config) for name, entry in ENCODERS.items()}
-        return core_schema.tagged_union_schema(choices, discriminator="architecture")
-
-
 if TYPE_CHECKING:
     EncoderConfig = BaseEncoderConfig
 else:
     # The type of a field that holds the settings of any encoder: the union of the registry's.
-    EncoderConfig = Annotated[reduce(or_, (entry.config for entry in ENCODERS.values())), _ByArchitecture()]
+    EncoderConfig = one_of({name: entry.config for name, entry in ENCODERS.items()}, "architecture")

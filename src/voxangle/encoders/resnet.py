@@ -60,20 +60,7 @@ class ResNet(Encoder):
         self.embed = nn.Linear(2 * self.trunk.rows(config.bins), config.dimension)
 
     def forward(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Embeddings, not of unit length.
-
-        In evaluation mode the embedding of a row depends neither on its padding nor on the other rows. In
-        training mode the batch statistics count padded frames too: train on crops of equal length, with
-        ``frames=None``.
-
-        Args:
-            features: (B, F, bins).
-            frames: (B,) integers from 1 to F, the real frames of each row; None, the fast path, if no row is
-                padded.
-
-        Returns:
-            (B, dimension).
-        """
+        """Embeddings of features; see ``Encoder.forward``."""
         embeddings: Tensor = self.embed(self.pooling(*self.trunk(features, frames)))
         return embeddings
 

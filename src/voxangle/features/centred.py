@@ -11,7 +11,7 @@ from torch import Tensor
 
 from voxangle.audio import SAMPLE_RATE
 from voxangle.features.base import BaseFilterbank, BaseFilterbankConfig
-from voxangle.features.padding import padding_mask
+from voxangle.features.padding import padding_mask, reflected
 
 __all__ = ["CentredFilterbank"]
 
@@ -49,7 +49,7 @@ class CentredFilterbank(BaseFilterbank):
 
     def _mel_power(self, waveforms: Tensor, samples: Tensor | None) -> Tensor:
         """(B, F, bins) of (B, T)."""
-        around = _mirrored(waveforms, samples) if self.mirrors else _in_silence(waveforms, samples)
+        around = reflected(waveforms, REACH, samples) if self.mirrors else _in_silence(waveforms, samples)
         frames = around.unfold(-1, FRAME, self.shift) * self.window
         spectrum = torch.view_as_real(torch.fft.rfft(frames, n=self.fft))
         return spectrum.square().sum(dim=-1) @ self.weights
@@ -64,13 +64,3 @@ def _in_silence(waveforms: Tensor, samples: Tensor | None) -> Tensor:
     if samples is not None:
         waveforms = waveforms.masked_fill(padding_mask(samples, waveforms.shape[-1]), 0.0)
     return torch.nn.functional.pad(waveforms, (REACH, REACH))
-
-
-def _mirrored(waveforms: Tensor, samples: Tensor | None) -> Tensor:
-    if samples is None:
-        return torch.nn.functional.pad(waveforms, (REACH, REACH), mode="reflect")
-    last = samples.unsqueeze(1) - 1
-    places = torch.arange(-REACH, waveforms.shape[-1] + REACH, device=waveforms.device).abs().unsqueeze(0)
-    # Far beyond the end of a row the mirror image of its start would be left behind; no real frame reaches there.
-    places = torch.where(places > last, 2 * last - places, places).clamp(min=0)
-    return waveforms.gather(1, places)

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import reduce
-from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
-
+from voxangle.config import one_of
 from voxangle.features.base import BaseFilterbank, BaseFilterbankConfig
 from voxangle.features.filterbank import Filterbank, FilterbankConfig
 from voxangle.features.redimnet import ReDimNetFilterbank, ReDimNetFilterbankConfig
@@ -37,15 +33,8 @@ def build_filterbank(config: BaseFilterbankConfig) -> BaseFilterbank:
     return FILTERBANKS[config.definition].module(config)
 
 
-class _ByDefinition:
-    """Lets ``definition`` choose among the configs of the registry; Kaldi's is meant where there is none."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        choices = {name: handler.generate_schema(entry.config) for name, entry in FILTERBANKS.items()}
-        return core_schema.tagged_union_schema(choices, discriminator=_definition)
-
-
 def _definition(given: Any) -> str:
+    """The definition's name in given settings; Kaldi's is meant where there is none."""
     if isinstance(given, Mapping):
         return str(given.get("definition", "kaldi"))
     return str(getattr(given, "definition", "kaldi"))
@@ -55,6 +44,4 @@ if TYPE_CHECKING:
     AnyFilterbankConfig = BaseFilterbankConfig
 else:
     # The type of a field that holds the settings of any filterbank: the union of the registry's.
-    AnyFilterbankConfig = Annotated[
-        reduce(or_, (entry.config for entry in FILTERBANKS.values())), _ByDefinition()
-    ]
+    AnyFilterbankConfig = one_of({name: entry.config for name, entry in FILTERBANKS.items()}, _definition)
