@@ -13,6 +13,7 @@ __all__ = [
     "DivergenceError",
     "MissingExtraError",
     "RecipeError",
+    "SilenceError",
     "StorageError",
     "TrialError",
     "VoxangleError",
@@ -37,6 +38,13 @@ class AudioError(VoxangleError):
         self.path = Path(path)
         self.cause = cause
         super().__init__(f"{path}: {cause}")
+
+
+class SilenceError(AudioError):
+    """A recording, or the stretch of it that was asked for, in which nothing sounds."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path, "is silent (below -80 dBFS throughout); record it again, or leave it out")
 
 
 class CorpusError(VoxangleError):

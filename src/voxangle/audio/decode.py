@@ -50,7 +50,8 @@ def load(path: str | Path, *, start: float = 0.0, seconds: float | None = None) 
 
     Raises:
         AudioError: the file is missing, empty, not audio or truncated; the segment lies outside of it; or
-            its samples are not finite or are silent (``SILENCE_FLOOR``).
+            its samples are not finite.
+        SilenceError: they stay below ``SILENCE_FLOOR``.
         MissingExtraError: the ``media`` extra is needed.
     """
     path = Path(path)

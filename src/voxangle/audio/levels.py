@@ -5,10 +5,12 @@ from __future__ import annotations
 from math import isfinite
 from pathlib import Path
 
-from voxangle.audio.resampling import Waveform
-from voxangle.errors import AudioError
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["SILENCE_FLOOR", "check_finite", "check_sounding"]
+from voxangle.errors import AudioError, SilenceError
+
+__all__ = ["SILENCE_FLOOR", "check_finite", "check_sounding", "is_silent"]
 
 SILENCE_FLOOR = 1e-4
 """Half the range from the lowest to the highest sample below which a recording is silent: -80 dBFS.
@@ -17,7 +19,7 @@ That is three steps of 16 bits: digital silence, a constant offset, and either w
 quietest usable speech lies far above."""
 
 
-def check_finite(path: Path, waveform: Waveform) -> None:
+def check_finite(path: str | Path, waveform: NDArray[np.floating]) -> None:
     """Raise AudioError where a waveform is empty or has a sample that is NaN or infinite."""
     if not len(waveform):
         raise AudioError(path, "holds no samples (zero length)")
@@ -25,7 +27,12 @@ def check_finite(path: Path, waveform: Waveform) -> None:
         raise AudioError(path, "has samples that are not finite (NaN or infinity)")
 
 
-def check_sounding(path: Path, waveform: Waveform) -> None:
-    """Raise AudioError where a finite waveform stays below ``SILENCE_FLOOR`` around its mean level."""
-    if (float(waveform.max()) - float(waveform.min())) / 2 < SILENCE_FLOOR:
-        raise AudioError(path, "is silent (digital silence: below -80 dBFS throughout)")
+def check_sounding(path: str | Path, waveform: NDArray[np.floating]) -> None:
+    """Raise SilenceError where a finite waveform is silent."""
+    if is_silent(waveform):
+        raise SilenceError(path)
+
+
+def is_silent(waveform: NDArray[np.floating]) -> bool:
+    """Whether a finite waveform stays below ``SILENCE_FLOOR`` around its mean level."""
+    return (float(waveform.max()) - float(waveform.min())) / 2 < SILENCE_FLOOR

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxangle.audio import SAMPLE_RATE
-from voxangle.errors import AudioError
+from voxangle.errors import AudioError, SilenceError
 from voxangle.runtime.batching import LikeLengths
 from voxangle.runtime.card import Card
-from voxangle.runtime.sources import MINIMUM_SECONDS, SILENCE, AudioFile, Piece, Samples, Source, pieces
+from voxangle.runtime.sources import MINIMUM_SECONDS, AudioFile, Piece, Samples, Source, pieces
 from voxangle.runtime.windows import Window, Windows
 
 __all__ = ["MINIMUM_SECONDS", "BaseEmbedder", "EmbeddedFiles", "Embedding", "PartSize"]
@@ -283,7 +283,7 @@ class _Recording:
             self.windows += 1
             return _Part(len(piece.waveform), piece.waveform, self)
         if self.read and not self.windows and self.error is None:
-            self.error = AudioError(self.name, SILENCE)
+            self.error = SilenceError(self.name)
         return None
 
     def add(self, vector: NDArray[np.float32], samples: int) -> None:

@@ -13,15 +13,14 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from voxangle.audio import SAMPLE_RATE, SILENCE_FLOOR, load, probe
-from voxangle.errors import AudioError
+from voxangle.audio import SAMPLE_RATE, load, probe
+from voxangle.audio.levels import check_finite, check_sounding, is_silent
+from voxangle.errors import AudioError, SilenceError
 from voxangle.runtime.windows import Window, Windows
 
-__all__ = ["MINIMUM_SECONDS", "SILENCE", "AudioFile", "Piece", "Samples", "Source", "pieces", "unusable"]
+__all__ = ["MINIMUM_SECONDS", "AudioFile", "Piece", "Samples", "Source", "pieces"]
 
 MINIMUM_SECONDS = 0.25  # a shorter recording is refused: hardly a syllable
-SILENCE = "silence: every sample is zero"
-_SILENT_SEGMENT = "is silent"  # how ``audio.load`` begins what it says of one
 
 Samples = NDArray[np.floating]
 T = TypeVar("T")
@@ -97,18 +96,23 @@ class Piece(NamedTuple):
     error: AudioError | None = None
 
 
-def unusable(waveform: Samples) -> str | None:
-    """Why a waveform has no embedding, None where it has one."""
+def _read(source: Source, window: Window | None) -> Samples:
+    """Samples that have an embedding; else AudioError, of silence SilenceError."""
+    waveform = source.read(window)
     if waveform.ndim != 1 or not np.issubdtype(waveform.dtype, np.floating):
-        return f"expected one channel of floating-point samples, found {waveform.dtype} {waveform.shape}"
+        raise AudioError(
+            source.name,
+            f"expected one channel of floating-point samples, found {waveform.dtype} {waveform.shape}",
+        )
     seconds = len(waveform) / SAMPLE_RATE
     if seconds < MINIMUM_SECONDS:
-        return f"{seconds:.3f} s is too short for an embedding: at least {MINIMUM_SECONDS} s"
-    if not np.isfinite(waveform).all():
-        return "samples that are not finite"
-    if not waveform.any():
-        return SILENCE
-    return None
+        raise AudioError(
+            source.name,
+            f"{seconds:.3f} s is too short for an embedding; give at least {MINIMUM_SECONDS} s of speech",
+        )
+    check_finite(source.name, waveform)
+    check_sounding(source.name, waveform)
+    return waveform
 
 
 def pieces(sources: Iterable[Source], windows: Windows | None, workers: int) -> Generator[Piece]:
@@ -126,7 +130,7 @@ def pieces(sources: Iterable[Source], windows: Windows | None, workers: int) -> 
         try:
             if windows is not None and len(windows.cut(samples := source.length())) > 1:
                 return samples
-            return source.read(None)
+            return _read(source, None)
         except AudioError as error:
             return error
 
@@ -137,8 +141,6 @@ def pieces(sources: Iterable[Source], windows: Windows | None, workers: int) -> 
             elif isinstance(seen, int):
                 assert windows is not None  # noqa: S101 - for the type checker
                 yield from _long(source, windows.cut(seen), workers)
-            elif cause := unusable(seen):
-                yield Piece(source.name, 0, None, error=AudioError(source.name, cause))
             else:
                 # A header may have promised less than there is.
                 cut = [Window(0, len(seen))] if windows is None else windows.cut(len(seen))
@@ -148,7 +150,7 @@ def pieces(sources: Iterable[Source], windows: Windows | None, workers: int) -> 
 def _slices(source: Source, waveform: Samples, cut: list[Window]) -> Iterator[Piece]:
     for number, (first, samples) in enumerate(cut, start=1):
         part = waveform[first : first + samples]
-        silent = len(cut) > 1 and (float(part.max()) - float(part.min())) / 2 < SILENCE_FLOOR
+        silent = len(cut) > 1 and is_silent(part)
         yield Piece(source.name, first + samples, None if silent else part, last=number == len(cut))
 
 
@@ -157,11 +159,11 @@ def _long(source: Source, cut: list[Window], workers: int) -> Iterator[Piece]:
 
     def read(window: Window) -> Samples | AudioError | None:
         try:
-            waveform = source.read(window)
+            return _read(source, window)
+        except SilenceError:
+            return None
         except AudioError as error:
-            return None if error.cause.startswith(_SILENT_SEGMENT) else error
-        cause = unusable(waveform)
-        return waveform if cause is None else None if cause == SILENCE else AudioError(source.name, cause)
+            return error
 
     with closing(_ahead(read, cut, workers, each=2)) as stream:
         for number, (window, waveform) in enumerate(stream, start=1):

@@ -14,9 +14,8 @@ from voxangle.audio import SAMPLE_RATE, Waveform
 from voxangle.data import Manifest, Trials
 from voxangle.data.batches import LabelledRecordings
 from voxangle.data.conditions import conditions
-from voxangle.errors import TrialError
+from voxangle.errors import SilenceError, TrialError
 from voxangle.runtime import MINIMUM_SECONDS, BaseEmbedder
-from voxangle.runtime.sources import SILENCE
 from voxangle.runtime.windows import Window
 from voxangle.scoring.evaluate import evaluate
 from voxangle.scoring.mean_embedding import SEED, MeanEmbedding, drawn_rows, keys_sha256
@@ -106,7 +105,7 @@ def mean_of_recordings(
         if one.vector is not None:
             total += one.vector
             averaged.append(row)
-        elif one.error is not None and one.error.cause != SILENCE:
+        elif one.error is not None and not isinstance(one.error, SilenceError):
             raise one.error
         if on_progress is not None:
             on_progress(done, len(rows))
