@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from voxangle.encoders import ReDimNetConfig
 from voxangle.errors import RecipeError
-from voxangle.recipe import Recipe
+from voxangle.features import FILTERBANKS, FilterbankConfig, ReDimNetFilterbankConfig
+from voxangle.recipe import Recipe, as_yaml
 
 MINIMAL = """
 data: {corpus: folder, root: voices}
@@ -78,7 +80,20 @@ def test_a_path_on_the_command_line_is_relative_to_where_one_stands(
         ("optimizer: {lr: -1}", "'optimizer.lr'"),
         ("optimizer: {lr: fast}", "fast"),
         ("batch: {speakers: 1}", "'batch.speakers'"),
-        ("features: {bins: 40}", "encoder.bins (80) and features.bins (40) differ"),
+        ("features: {bins: 40}", "encoder.bins (80) and features.bins (40) differ: --set features.bins=80"),
+        ("features: {definition: redimnet}", "encoder.bins (80) and features.bins (72) differ"),
+        ("features: {definition: speachbrain}", "'features.definition': unknown 'speachbrain'; did you mean"),
+        ("features: {definition: null}", "'features.definition': unknown 'None'; known: kaldi, redimnet, "),
+        ("features: {windw: hamming}", "unknown key 'features.windw'; did you mean 'window'?"),
+        ("features: {definition: speechbrain, hi_hz: 8}", "'features.hi_hz'; did you mean 'high_hz'?"),
+        (
+            "features: {definition: speechbrain, window: hamming}",
+            "the definition is speechbrain: --set features='{definition: speechbrain}' leaves out",
+        ),
+        ("features: {definition: kaldi, kaldi: 1}", "unknown key 'features.kaldi'; known: bins, "),
+        ("features: {definition: redimnet, shift: 0}", "'features.shift'"),
+        ("features: 80", "'features': expected a section"),
+        ("features: {low_hz: 4000, high_hz: 3000}", "'features': low_hz (4000) must be below"),
         ("schedule: null", "'schedule': expected a section"),
         ("objective:", "'objective': expected a section"),
         ("batch: {recordings: 1}\naugment: {views: 1}", "no anchor has a positive"),
@@ -101,6 +116,47 @@ def test_an_unknown_key_of_the_encoder_and_an_unknown_encoder(tmp_path: Path) ->
         RecipeError, match=r"'encoder.architecture': unknown 'ecapa'; did you mean 'ecapa_tdnn'"
     ):
         Recipe.read(write(tmp_path, MINIMAL.replace("ecapa_tdnn", "ecapa")))
+    with pytest.raises(RecipeError, match=r"'encoder.architecture' is missing; known: campplus, ecapa_tdnn"):
+        Recipe.read(write(tmp_path, MINIMAL.replace("architecture: ecapa_tdnn, ", "")))
+    with pytest.raises(
+        RecipeError, match=r"'encoder.flavour'.*the architecture is eres2netv2: --set encoder="
+    ):
+        Recipe.read(write(tmp_path), ["encoder.architecture=eres2netv2", "encoder.flavour=paper"])
+
+
+def test_a_corpus_may_have_the_name_of_a_definition(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL.replace("corpus: folder", "corpora: {kaldi: {roott: here}}"))
+    with pytest.raises(RecipeError, match=r"unknown key 'data\.corpora\.kaldi\.roott'; did you mean 'root'"):
+        Recipe.read(path)
+
+
+@pytest.mark.parametrize("name", FILTERBANKS)
+def test_any_definition_of_the_features_can_be_named(tmp_path: Path, name: str) -> None:
+    settings = [f"features.definition={name}", "features.bins=72", "encoder.bins=72"]
+    recipe = Recipe.read(write(tmp_path), settings)
+    assert type(recipe.features) is FILTERBANKS[name].config
+    assert Recipe.check(recipe.plain(), "again") == recipe
+
+
+def test_kaldis_features_are_the_default_and_redimnet_s_fit_its_encoder(tmp_path: Path) -> None:
+    assert Recipe.read(write(tmp_path)).features == FilterbankConfig()
+    redimnet = MINIMAL.replace("architecture: ecapa_tdnn, channels: 64", "architecture: redimnet")
+    recipe = Recipe.read(write(tmp_path, redimnet), ["features.definition=redimnet"])
+    assert recipe.features == ReDimNetFilterbankConfig()
+
+
+@pytest.mark.parametrize("settings", [{"size": "b0"}, {"size": "b3"}])
+def test_sections_come_back_from_yaml(tmp_path: Path, settings: dict[str, str]) -> None:
+    encoder = ReDimNetConfig.model_validate(settings)
+    features = ReDimNetFilterbankConfig(bins=encoder.bins)
+    sections = {
+        "encoder": encoder.model_dump(mode="json"),
+        "features": features.model_dump(mode="json"),
+    }
+    *data, _, schedule = MINIMAL.splitlines(keepends=True)
+    recipe = Recipe.read(write(tmp_path, "".join([*data, as_yaml(sections), schedule])))
+    assert recipe.encoder == encoder
+    assert recipe.features == features
 
 
 @pytest.mark.parametrize("override", ["optimizer.lr", "=3", "name.x=3", "optimizer.lr=[1", "optimizr.lr=1"])

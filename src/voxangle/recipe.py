@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
@@ -14,16 +14,16 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 
 from voxangle.augment import AugmentConfig
 from voxangle.config import Config
-from voxangle.encoders import ENCODERS, BaseEncoderConfig, EncoderConfig
+from voxangle.encoders import EncoderConfig
 from voxangle.errors import RecipeError, nearest
-from voxangle.features import FilterbankConfig
-from voxangle.objectives import KINDS, ObjectiveConfig
+from voxangle.features import AnyFilterbankConfig, FilterbankConfig
+from voxangle.objectives import ObjectiveConfig
 from voxangle.storage import atomic_write
 from voxangle.training.config import LoopConfig, OptimizerConfig, ScheduleConfig
 
-__all__ = ["BatchConfig", "DataConfig", "PlaceConfig", "Recipe", "Source"]
+__all__ = ["BatchConfig", "DataConfig", "PlaceConfig", "Recipe", "Source", "as_yaml"]
 
-_TAGS = {*ENCODERS, *KINDS}
+_TAGGED_BY = ("kind", "architecture", "definition")  # the entry that tells one kind of a section from another
 _PATHS = re.compile(r"start_from|data\.(corpora\..+\.)?root|data\.shards|augment\.(musan|rirs|music)")
 
 
@@ -123,7 +123,9 @@ class Recipe(Config):
 
     Attributes:
         start_from: the folder of another run, whose encoder and prototypes this one begins with (large-margin
-            fine-tuning); null to begin at random. Speakers are matched by name.
+            fine-tuning; speakers are matched by name), or of a model, whose encoder alone it begins with; null to
+            begin at random.
+        features: what the encoder reads; ``definition`` names one of ``FILTERBANKS``, Kaldi's where none is named.
     """
 
     name: str = Field(pattern=r"^\w[\w. -]*$")
@@ -132,7 +134,7 @@ class Recipe(Config):
     data: DataConfig
     batch: BatchConfig = BatchConfig()
     augment: AugmentConfig = AugmentConfig()
-    features: FilterbankConfig = FilterbankConfig()
+    features: AnyFilterbankConfig = FilterbankConfig()
     encoder: EncoderConfig
     objective: ObjectiveConfig = ObjectiveConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -143,7 +145,8 @@ class Recipe(Config):
     def _features_fit(self) -> Self:
         if self.encoder.bins != self.features.bins:
             raise ValueError(
-                f"encoder.bins ({self.encoder.bins}) and features.bins ({self.features.bins}) differ"
+                f"encoder.bins ({self.encoder.bins}) and features.bins ({self.features.bins}) differ: --set "
+                f"features.bins={self.encoder.bins} makes them alike"
             )
         if self.objective.contrastive is not None and self.batch.recordings * self.augment.views < 2:
             raise ValueError(
@@ -218,6 +221,11 @@ class Recipe(Config):
         )
 
 
+def as_yaml(content: Mapping[str, Any]) -> str:
+    """Sections in YAML, each on one line where it is flat."""
+    return yaml.safe_dump(dict(content), sort_keys=False, default_flow_style=None, width=10_000)
+
+
 def _set(content: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key:
@@ -244,67 +252,87 @@ def _absolute_url(place: str, folder: Path) -> str:
 
 def _explain(error: ValidationError) -> Iterable[str]:
     for problem in error.errors():
-        # Tags of unions stand in the location but not in the file.
-        location = [str(part) for part in problem["loc"] if part not in _TAGS]
-        key = ".".join(location)
         if problem["type"] == "extra_forbidden":
-            known = nearest(location[-1], _keys_beside(problem["loc"]))
-            yield f"unknown key '{key}'{known}{_whole_section(problem['loc'])}"
-        elif problem["type"] == "missing":
+            section, unknown = _Section.at(problem["loc"][:-1]), str(problem["loc"][-1])
+            known = nearest(unknown, {name for model in section.models for name in model.model_fields})
+            yield f"unknown key '{'.'.join([*section.keys, unknown])}'{known}{section.of_another_kind(unknown)}"
+            continue
+        section = _Section.at(problem["loc"])
+        key = ".".join(section.keys)
+        if problem["type"] == "missing":
             yield f"'{key}' is missing"
         elif problem["type"] in {"dict_type", "model_type", "model_attributes_type"}:
             yield f"'{key}': expected a section with entries of its own (given: {problem['input']!r})"
+        elif problem["type"] == "union_tag_not_found":
+            yield f"'{key}.{section.tagged_by}' is missing; known: {', '.join(sorted(section.tags))}"
         elif problem["type"] == "union_tag_invalid":
-            context = problem["ctx"]
-            tags = [tag.strip("'") for tag in context["expected_tags"].split(", ")]
-            entry = context["discriminator"].strip("'")
-            yield f"'{key}.{entry}': unknown '{context['tag']}'{nearest(context['tag'], tags)}"
+            tag = problem["ctx"]["tag"]
+            yield f"'{key}.{section.tagged_by}': unknown '{tag}'{nearest(tag, section.tags)}"
         else:
             given = "" if isinstance(problem["input"], dict) else f" (given: {problem['input']!r})"
             message = problem["msg"].removeprefix("Value error, ")
             yield f"'{key}': {message}{given}" if key else message
 
 
-def _keys_beside(location: Sequence[int | str]) -> Iterable[str]:
-    """The keys that the section of a location (tags of unions included) knows."""
-    models: list[type[BaseModel]] = [Recipe]
-    for part in map(str, location[:-1]):
-        if part in _TAGS:
-            models = [model for model in models if part in _tags_of(model)]
-        elif any(
-            part in model.model_fields for model in models
-        ):  # else a name that the user gave, as of a corpus
-            models = [
-                inner
-                for model in models
-                if part in model.model_fields
-                for inner in _models_in(model.model_fields[part].annotation)
-            ]
-    return {name for model in models for name in model.model_fields}
+class _Section(NamedTuple):
+    """A place in a recipe.
+
+    Attributes:
+        keys: that lead there in the file. Tags of unions stand in pydantic's locations but not in the file.
+        models: what may stand there.
+        others: what else might stand there were its tag another.
+        tag: of its kind; none where there are no kinds.
+    """
+
+    keys: tuple[str, ...] = ()
+    models: tuple[type[BaseModel], ...] = ()
+    others: tuple[type[BaseModel], ...] = ()
+    tag: str = ""
+
+    @classmethod
+    def at(cls, location: Iterable[int | str]) -> _Section:
+        section = cls(models=(Recipe,))
+        for part in map(str, location):
+            section = section._inner(part)
+        return section
+
+    def _inner(self, part: str) -> _Section:
+        chosen = tuple(model for model in self.models if part in _tags_of(model))
+        if chosen:
+            return _Section(self.keys, chosen, tuple(m for m in self.models if m not in chosen), part)
+        fields = [model.model_fields[part] for model in self.models if part in model.model_fields]
+        if not fields:  # a name that the user gave, as of a corpus
+            return _Section((*self.keys, part), self.models)
+        inner = [model for field in fields for model in _models_in(field.annotation)]
+        return _Section((*self.keys, part), tuple(inner))
+
+    @property
+    def tagged_by(self) -> str:
+        return _tagged_by(self.models[0])
+
+    @property
+    def tags(self) -> list[str]:
+        return [tag for model in self.models for tag in _tags_of(model)]
+
+    def of_another_kind(self, key: str) -> str:
+        """How to leave behind the keys of another kind, where this key is one of them."""
+        if not any(key in model.model_fields for model in self.others):
+            return ""
+        entry, place = self.tagged_by, ".".join(self.keys)
+        whole = f"--set {place}='{{{entry}: {self.tag}}}'"
+        return f"; the {entry} is {self.tag}: {whole} leaves out what belongs to another"
 
 
-def _tags_of(model: type[BaseModel]) -> Iterable[str]:
-    return [
-        tag
-        for name in ("kind", "architecture")
-        if name in model.model_fields
-        for tag in typing.get_args(model.model_fields[name].annotation)
-    ]
+def _tagged_by(model: type[BaseModel]) -> str:
+    return next((entry for entry in _TAGGED_BY if entry in model.model_fields), "")
 
 
-def _whole_section(location: Sequence[int | str]) -> str:
-    """How to leave behind the keys of another kind, where the section is of one."""
-    *section, tag = map(str, location[:-1]) if len(location) > 1 else [""]
-    if tag not in KINDS:
-        return ""
-    return (
-        f"; the kind is {tag}: --set {'.'.join(section)}='{{kind: {tag}}}' leaves out what belongs to another"
-    )
+def _tags_of(model: type[BaseModel]) -> tuple[str, ...]:
+    entry = _tagged_by(model)
+    return typing.get_args(model.model_fields[entry].annotation) if entry else ()
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if annotation is BaseEncoderConfig:
-        return [architecture.config for architecture in ENCODERS.values()]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in typing.get_args(annotation) for model in _models_in(part)]
