@@ -10,14 +10,18 @@ import pytest
 import torch
 from rich.console import Console
 
-from voxangle.encoders import build_encoder
+from voxangle.encoders import Embedder, ResNetConfig, build_encoder
+from voxangle.encoders.foreign import TOOLKITS, import_model
 from voxangle.errors import CheckpointError
+from voxangle.features import FilterbankConfig
 from voxangle.objectives import Objective
 from voxangle.recipe import Recipe
 from voxangle.training.checkpoint import CHECKPOINT, Checkpoint
 from voxangle.training.loop import train
-from voxangle.training.start import start_from
+from voxangle.training.plan import make_plan
+from voxangle.training.start import origin_of, sections_of, start_from
 
+RESNET = ResNetConfig(depth=18, channels=4, dimension=8)
 BRIEF = ["schedule.steps=4", "data.validation_speakers=0", "training.log_every=1"]
 
 
@@ -91,7 +95,11 @@ def test_large_margin_fine_tuning_goes_on_from_where_the_run_ended(
         ("encoder.channels=24", "encoder.channels 16, this recipe has 24"),
         ("objective.classification.subcentres=2", "as many sub-centres"),
         ("data.speeds=[1.0, 0.8]", "'sp0.8-s0'; did you mean 'sp0.9-s0'"),
-        ("start_from=/nowhere/at/all", "/nowhere/at/all/checkpoint.pt does not exist"),
+        (
+            "start_from=/nowhere/at/all",
+            "nor a model that can be read: /nowhere/at/all: no model here; name a folder",
+        ),
+        ("features.definition=speechbrain", "features.definition 'kaldi', this recipe has 'speechbrain'"),
     ],
 )
 def test_a_run_that_does_not_fit_is_refused(
@@ -102,6 +110,78 @@ def test_a_run_that_does_not_fit_is_refused(
         train(recipe, tmp_path / "run")
     assert message in str(caught.value)
     assert not (tmp_path / "run" / CHECKPOINT).exists()
+
+
+@pytest.fixture
+def imported(tmp_path: Path) -> Path:
+    """The folder of a model that was imported from WeSpeaker, with Hamming's window in its features."""
+    layout = next(layout for layout in TOOLKITS["wespeaker"].layouts if layout.title == "ResNet")
+    torch.manual_seed(5)
+    ours = build_encoder(RESNET).state_dict()
+    torch.save({key.theirs: ours[key.ours] for key in layout.keys(RESNET)}, tmp_path / "avg_model.pt")
+    import_model("wespeaker", tmp_path / "avg_model.pt", tmp_path / "imported")
+    return tmp_path / "imported"
+
+
+def test_an_imported_model_is_fine_tuned_by_the_sections_that_the_error_names(
+    recipe_file: Path, imported: Path, tmp_path: Path
+) -> None:
+    settings = [*BRIEF, f"start_from={imported}", "optimizer.lr=1e-8"]
+    with pytest.raises(CheckpointError) as caught:
+        train(Recipe.read(recipe_file, settings), tmp_path / "run")
+    message, _, sections = str(caught.value).partition("Its sections are:\n")
+    assert f"{imported} has encoder.architecture 'resnet', this recipe has 'ecapa_tdnn'" in message
+    lines = [line for line in recipe_file.read_text().splitlines() if not line.startswith("encoder:")]
+    recipe_file.write_text("\n".join([*lines, sections]))
+
+    recipe, said = Recipe.read(recipe_file, settings), Console(record=True, width=400)
+    with said.capture() as capture:
+        model = train(recipe, tmp_path / "run", console=said)
+    note = (
+        f"start_from: encoder of {imported}, a model, which has no prototypes: those of 6 speakers begin anew"
+    )
+    assert note in capture.get()
+    begun, ended = Embedder.load(imported, device="cpu"), Embedder.load(model, device="cpu")
+    assert recipe.features == ended.card.filterbank == FilterbankConfig(window="hamming")
+    for start, end in zip(begun.encoder.parameters(), ended.encoder.parameters(), strict=True):
+        torch.testing.assert_close(end, start, rtol=0, atol=1e-6)
+    assert ended.card.origin == begun.card.origin
+    assert ended.card.training is not None
+    # Whoever begins with this run's model begins with theirs.
+    assert origin_of(tmp_path / "run") == begun.card.origin
+
+
+def test_the_model_of_a_run_is_a_model_too(recipe_file: Path, first: Path) -> None:
+    recipe = Recipe.read(recipe_file, [*BRIEF, f"start_from={first / 'model'}"])
+    encoder, objective = modules(recipe, 2)
+    before = {name: value.clone() for name, value in objective.state_dict().items()}
+    (note,) = start_from(recipe, ["nobody", "of them"], encoder, objective)
+    assert "2 speakers begin anew" in note
+    checkpoint = Checkpoint.read(first)
+    assert checkpoint is not None
+    for name, value in encoder.state_dict().items():
+        assert torch.equal(value, checkpoint.encoder[name])
+    for name, value in objective.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert origin_of(first) is None
+
+
+def test_a_model_with_other_features_is_refused(recipe_file: Path, first: Path) -> None:
+    changed = [*BRIEF, f"start_from={first / 'model'}", "features.window=hamming"]
+    recipe = Recipe.read(recipe_file, changed)
+    with pytest.raises(CheckpointError) as caught:
+        start_from(recipe, ["s0", "s1"], *modules(recipe, 2))
+    assert "features.window 'povey', this recipe has 'hamming'" in str(caught.value)
+    assert sections_of(Embedder.load(first, device="cpu").card)["features"] == FilterbankConfig().model_dump()
+
+
+def test_a_broken_model_says_what_is_broken(recipe_file: Path, imported: Path) -> None:
+    weights = imported / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4])
+    with pytest.raises(
+        CheckpointError, match=r"nor a model that can be read: .*model\.safetensors: .*truncated"
+    ):
+        make_plan(Recipe.read(recipe_file, [*BRIEF, f"start_from={imported}"]), measured_steps=1)
 
 
 def test_stopped_and_gone_on_with_it_ends_with_the_same_bits(

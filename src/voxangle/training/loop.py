@@ -40,7 +40,7 @@ from voxangle.training.feed import open_feed
 from voxangle.training.material import Material, gather_material
 from voxangle.training.progress import Log, StepRecord, TrainingProgress, say
 from voxangle.training.schedule import contrast_is_on, lr_factor, margin_ramp
-from voxangle.training.start import start_from
+from voxangle.training.start import origin_of, start_from
 
 __all__ = ["Run", "TrainingInterrupted", "train"]
 
@@ -120,6 +120,7 @@ class Run:
         if recipe.start_from and not self.step:
             for note in start_from(recipe, self.speakers, self.encoder, self.objective):
                 say(console, note)
+        self.origin = origin_of(recipe.start_from) if recipe.start_from else None
         self.parallel: nn.Module = self.encoder
         if ranks.world_size > 1:
             self.parallel = DistributedDataParallel(self.encoder)
@@ -261,6 +262,7 @@ class Run:
                 steps=self.step,
                 seed=recipe.seed,
             ),
+            origin=self.origin,
         )
         return Embedder(self.filterbank, self.encoder, card)
 

@@ -1,65 +1,101 @@
-"""Beginning with what another run has learned: large-margin fine-tuning and its like."""
+"""Beginning with what is learned already: a run's large-margin fine-tuning, another toolkit's model, and their like."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from voxangle.encoders import Embedder, ModelCard, Origin
 from voxangle.errors import CheckpointError, nearest
-from voxangle.recipe import Recipe
+from voxangle.recipe import Recipe, as_yaml
 from voxangle.training.checkpoint import CHECKPOINT, Checkpoint
 
-__all__ = ["start_from"]
+__all__ = ["origin_of", "sections_of", "start_from"]
 
 
 def start_from(recipe: Recipe, speakers: list[str], encoder: nn.Module, objective: nn.Module) -> list[str]:
-    """Fill encoder and objective with the weights of the run that ``recipe.start_from`` names.
+    """Fill encoder and objective with the weights of the run or the model that ``recipe.start_from`` names.
 
-    Prototypes (and biases of classes) go by the name of their speaker; those of speakers who are not trained on any
-    more, such as other speeds, are dropped. What else the losses and their balancer learn is taken over where both
-    runs have it. The optimiser begins anew.
+    Of a run prototypes (and biases of classes) go by the name of their speaker; those of speakers who are not trained
+    on any more, such as other speeds, are dropped. What else the losses and their balancer learn is taken over where
+    both runs have it. A model has an encoder alone: the objective stays as it is. The optimiser begins anew.
 
     Returns:
-        Notes for a person: where from, and what was dropped.
+        Notes for a person: where from, and what was dropped or begins anew.
 
     Raises:
-        CheckpointError: there is no run, it has another encoder, other features or another kind of classifier, or a
-            speaker is not in it.
+        CheckpointError: there is neither run nor model, it has another encoder, other features or another kind of
+            classifier, or a speaker is not in it.
     """
     assert recipe.start_from is not None  # noqa: S101 - the caller has looked
-    where = recipe.start_from / CHECKPOINT
     checkpoint = Checkpoint.read(recipe.start_from, sweep=False)
     if checkpoint is None:
-        raise CheckpointError(
-            f"start_from: {where} does not exist; train that run first, or name the folder of another "
-            "(--set start_from=runs/NAME)"
-        )
-    then, now = checkpoint.recipe, recipe.plain()
-    for section in ("encoder", "features"):
-        for key, value in now[section].items():
-            if then.get(section, {}).get(key) != value:
-                raise CheckpointError(
-                    f"start_from: {where} has {section}.{key} {then.get(section, {}).get(key)!r}, this recipe has "
-                    f"{value!r}; weights fit only where they are alike"
-                )
+        model = _model(recipe.start_from)
+        _demand_alike(sections_of(model.card), recipe, recipe.start_from)
+        encoder.load_state_dict(model.encoder.state_dict())
+        note = f"encoder of {recipe.start_from}, a model, which has no prototypes: those of {len(speakers)} speakers"
+        return [f"start_from: {note} begin anew"]
+    where = recipe.start_from / CHECKPOINT
+    _demand_alike(checkpoint.recipe, recipe, where)
     encoder.load_state_dict(checkpoint.encoder)
     number = {name: row for row, name in enumerate(checkpoint.speakers)}
     if strangers := [name for name in speakers if name not in number]:
         raise CheckpointError(
             f"start_from: {where} has no prototype of {len(strangers)} of the {len(speakers)} speakers of this recipe, "
             f"such as '{strangers[0]}'{nearest(strangers[0], list(number)[:10_000])}. Its data and speeds must have "
-            "all the speakers that this recipe trains on"
+            "all the speakers that this recipe trains on; to begin with its encoder alone, let start_from name the "
+            f"run's model, {recipe.start_from / 'model'}"
         )
     rows = torch.tensor([number[name] for name in speakers])
     objective.load_state_dict(_for_speakers(checkpoint, objective.state_dict(), rows, str(where)))
     notes = [f"start_from: encoder and {len(speakers)} prototypes of {where}, step {checkpoint.step}"]
     if dropped := len(number) - len(speakers):
         notes.append(f"start_from: {dropped} classes of that run are not trained on any more, and dropped")
-    if checkpoint.step < (steps := then["schedule"]["steps"]):
+    if checkpoint.step < (steps := checkpoint.recipe["schedule"]["steps"]):
         notes.append(f"start_from: that run is not finished: {checkpoint.step} of {steps} steps")
     return notes
+
+
+def sections_of(card: ModelCard) -> dict[str, Any]:
+    """The sections of a recipe, as plain data, that a run must have to start from a model."""
+    return {
+        "encoder": card.encoder.model_dump(mode="json"),
+        "features": card.filterbank.model_dump(mode="json"),
+    }
+
+
+def origin_of(place: Path) -> Origin | None:
+    """Where the weights of a model, or of a finished run, came from that another toolkit trained; else None."""
+    try:
+        return _model(place).card.origin
+    except CheckpointError:
+        return None
+
+
+def _model(place: Path) -> Embedder:
+    try:
+        return Embedder.load(place, device="cpu")
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"start_from: {place} is neither a run to go on from (no {CHECKPOINT} in it: train that run first) nor a "
+            f"model that can be read: {error}"
+        ) from error
+
+
+def _demand_alike(theirs: Mapping[str, Any], recipe: Recipe, where: Path) -> None:
+    ours = recipe.plain()
+    sections = {section: theirs[section] for section in ("encoder", "features")}
+    for section, entries in sections.items():
+        for key, value in ours[section].items():
+            if entries.get(key) != value:
+                raise CheckpointError(
+                    f"start_from: {where} has {section}.{key} {entries.get(key)!r}, this recipe has {value!r}; weights "
+                    f"fit only where they are alike. Its sections are:\n{as_yaml(sections).rstrip()}"
+                )
 
 
 def _for_speakers(
