@@ -4,11 +4,9 @@ The settings of the sizes are those of the authors' published models (IDRnD/ReDi
 and B5 have as many numbers as their weights; the others come from WeSpeaker's recipes and agree with the table of
 the paper to its rounding (B0, B6) or nearly (B1, B3, B4).
 
-The authors' features are not ours. Theirs have a frame every 15 ms, centred on it (the ends mirrored), from 20 to
-7600 Hz, pre-emphasis over the whole signal, a Hamming window, triangles that are straight in Hz, and the logarithm of
-1e-6 plus the power of samples in [-1, 1]. ``Filterbank`` follows Kaldi: every 10 ms, whole frames only, to 8 kHz, the
-mean of each frame removed, Povey's window, triangles straight in mel, samples of 16 bits. Both subtract the mean over
-the recording, which removes most of the difference in level. An encoder trained with either works with that one only.
+The bins are 60 in B0 and 72 in the others. Which frames they are of is up to the features: the authors' own are
+``ReDimNetFilterbank`` (in a recipe ``features: {definition: redimnet, bins: 72}``), with which their models are
+imported. An encoder trained with one definition works with that one only.
 """
 
 from __future__ import annotations
@@ -106,7 +104,7 @@ class ReDimNetConfig(BaseEncoderConfig):
         size: the published model whose settings are taken (about 1.0, 2.1, 5.1, 3.2, 6.4, 7.7 and 15 million
             parameters).
         bins: of a frame, F at the stem; a multiple of the product of the strides (72 in the published models, 60
-            in the smallest). The features must have as many.
+            in the smallest). The features must have as many: ``ReDimNetFilterbank`` has 72 by default.
         channels: C at the stem. Channels times bins is the same in every stage.
         block: the 2-D block: ConvNeXt-like, ResNet's, or that with frequency-wise squeeze-excitation.
         group: channels of a group of the 2-D convolutions.
