@@ -15,6 +15,7 @@ from voxangle.encoders import Embedder, ModelCard
 from voxangle.encoders.onnx_export import TOLERANCE
 from voxangle.errors import AudioError, CheckpointError, MissingExtraError
 from voxangle.runtime import MINIMUM_SECONDS, OnnxEmbedder
+from voxangle.runtime.onnx_checksum import CHECKSUM, PLACEHOLDER, write_checksum
 
 
 def voice(seconds: float, seed: int) -> NDArray[np.float32]:
@@ -109,9 +110,14 @@ def saved(exported: Path, target: Path, **entries: str) -> Path:
     graph = onnx.load(exported / "model.onnx")
     metadata = {entry.key: entry.value for entry in graph.metadata_props}
     metadata |= {f"voxangle.{key}": value for key, value in entries.items()}
-    onnx.helper.set_model_props(graph, metadata)
-    onnx.save(graph, target)
+    written(graph, target, metadata)
     return target
+
+
+def written(graph: onnx.ModelProto, target: Path, entries: dict[str, str]) -> None:
+    onnx.helper.set_model_props(graph, entries | {CHECKSUM: PLACEHOLDER.decode()})
+    onnx.save(graph, target)
+    write_checksum(target)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +126,7 @@ def saved(exported: Path, target: Path, **entries: str) -> Path:
         ({"sample_rate": "8000"}, "made for waveforms at 8000 Hz, but voxangle computes at 16000 Hz"),
         ({"sample_rate": "fast"}, "broken metadata .sample_rate: "),
         ({"minimum_samples": "48000"}, "made for recordings of 48000 samples or more"),
-        ({"format": "2"}, "format 2 is newer than this voxangle reads"),
+        ({"format": "3"}, "format 3 is newer than this voxangle reads"),
         ({"card": "{"}, "broken metadata"),
         ({"card": "{}"}, "broken metadata .card.name: "),
         ({"precision": "int4"}, "broken metadata .precision: "),
@@ -156,8 +162,7 @@ def test_somebody_elses_model_is_told_from_ours(exported: Path, tmp_path: Path) 
     ):
         OnnxEmbedder.load(path)
     entries = {entry.key: entry.value for entry in onnx.load(exported / "model.onnx").metadata_props}
-    onnx.helper.set_model_props(theirs, entries)
-    onnx.save(theirs, path)
+    written(theirs, path, entries)
     with pytest.raises(CheckpointError, match=r"expected a graph from 'waveforms' .* found x to y"):
         OnnxEmbedder.load(path)
 
@@ -172,6 +177,68 @@ def test_a_truncated_file_is_refused(
     with pytest.raises(CheckpointError, match=r"torn\.onnx: "):
         OnnxEmbedder.load(path)
     assert capfd.readouterr() == ("", "")
+
+
+DAMAGED = r"flipped\.onnx: damaged, or changed since it was exported .*; copy or export the model again"
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "int8.onnx"])
+@pytest.mark.parametrize("bit", [0, 3, 7])
+def test_a_bit_that_flips_anywhere_is_noticed(exported: Path, tmp_path: Path, name: str, bit: int) -> None:
+    content = (exported / name).read_bytes()
+    entry = content.index(CHECKSUM.encode())
+    checksum = entry + len(CHECKSUM) + 2
+    places = [*np.linspace(0, len(content) - 1, 40).astype(int), content.index(b"forty trials")]
+    # The checksum itself, from the key of its entry on.
+    for place in (*places, *range(entry, checksum + 2), checksum + 63):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << bit
+        (tmp_path / "flipped.onnx").write_bytes(flipped)
+        with pytest.raises(CheckpointError, match=r"flipped\.onnx: .*export the model again"):
+            OnnxEmbedder.load(tmp_path / "flipped.onnx")
+
+
+def test_a_flip_that_the_graph_does_not_show_is_told_as_such(exported: Path, tmp_path: Path) -> None:
+    content = (exported / "model.onnx").read_bytes()
+    weights = onnx.load_from_string(content).graph.initializer
+    largest = max((tensor.raw_data for tensor in weights), key=len)
+    for place in (
+        content.index(largest) + len(largest) // 2,
+        content.index(b"forty trials"),
+        content.index(CHECKSUM.encode()),
+    ):
+        flipped = bytearray(content)
+        flipped[place] ^= 1
+        (tmp_path / "flipped.onnx").write_bytes(flipped)
+        with pytest.raises(CheckpointError, match=DAMAGED):
+            OnnxEmbedder.load(tmp_path / "flipped.onnx")
+
+
+def test_a_file_from_before_the_checksum_is_read(exported: Path, tmp_path: Path) -> None:
+    graph = onnx.load(exported / "model.onnx")
+    entries = {entry.key: entry.value for entry in graph.metadata_props if entry.key != CHECKSUM}
+    onnx.helper.set_model_props(graph, entries | {"voxangle.format": "1"})
+    onnx.save(graph, tmp_path / "old.onnx")
+    assert OnnxEmbedder.load(tmp_path / "old.onnx").card.name == "tiny"
+    with pytest.raises(ValueError, match=r"old\.onnx: no entry 'voxangle\.sha256'"):
+        write_checksum(tmp_path / "old.onnx")
+
+
+def test_a_copy_is_the_file(exported: Path, tmp_path: Path) -> None:
+    OnnxEmbedder.load(exported).save(tmp_path / "copy")
+    assert (tmp_path / "copy" / "model.onnx").read_bytes() == (exported / "model.onnx").read_bytes()
+
+
+def test_threads_are_those_of_the_environment(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def threads(asked: int | None = None) -> int:
+        session = OnnxEmbedder.load(exported, threads=asked).session
+        return int(session.get_session_options().intra_op_num_threads)
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert threads() == 1
+    assert threads(2) == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "two")
+    assert threads() == 0
 
 
 @pytest.mark.parametrize("content", [b"not a model\n", b"PK\x03\x04", b"\x80\x05."])

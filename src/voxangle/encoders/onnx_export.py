@@ -20,6 +20,7 @@ from voxangle.encoders.embedder import Embedder
 from voxangle.encoders.encoder import Encoder
 from voxangle.errors import CheckpointError, MissingExtraError
 from voxangle.runtime import OnnxEmbedder
+from voxangle.runtime.onnx_checksum import write_checksum
 from voxangle.runtime.onnx_metadata import (
     EMBEDDINGS,
     MINIMUM_SAMPLES,
@@ -94,7 +95,7 @@ def export_onnx(embedder: Embedder, path: str | Path, *, int8: bool = False) -> 
 
     The graph takes ``waveforms`` (B, T) float32 in [-1, 1] at 16 kHz, T >= 4000, and ``samples`` (B,) int64, the
     length of each row before padding, and gives ``embeddings`` (B, D) float32, not of unit length. B and T are free.
-    The file's metadata hold what ``OnnxMetadata`` names. Of a file that is refused nothing is left.
+    The file's metadata hold what ``OnnxMetadata`` names, and its checksum. Of a file that is refused nothing is left.
 
     Args:
         embedder: the model; it is not changed.
@@ -207,6 +208,7 @@ def _save(graph: onnx.ModelProto, metadata: OnnxMetadata, file: Path) -> None:
 
     onnx.helper.set_model_props(graph, metadata.entries())
     onnx.save(graph, file)
+    write_checksum(file)
 
 
 @contextmanager

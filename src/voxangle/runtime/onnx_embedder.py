@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,9 @@ from numpy.typing import NDArray
 
 from voxangle.errors import CheckpointError, MissingExtraError
 from voxangle.runtime.embedding import BaseEmbedder
+from voxangle.runtime.onnx_checksum import checksum_holds
 from voxangle.runtime.onnx_metadata import EMBEDDINGS, SAMPLES, WAVEFORMS, ExportedCard, OnnxMetadata
+from voxangle.storage import atomic_write
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -26,16 +29,19 @@ class OnnxEmbedder(BaseEmbedder):
     Args:
         session: of the graph.
         metadata: of the same file.
+        file: where it lies.
 
     Attributes:
         metadata: what the file says about itself.
+        file: where it lies.
     """
 
     card: ExportedCard
 
-    def __init__(self, session: InferenceSession, metadata: OnnxMetadata) -> None:
+    def __init__(self, session: InferenceSession, metadata: OnnxMetadata, file: Path) -> None:
         self.session = session
         self.metadata = metadata
+        self.file = file
         self.card = metadata.card
         self.weights_sha256 = metadata.weights_sha256
         self._dimension = int(session.get_outputs()[0].shape[-1])
@@ -46,11 +52,11 @@ class OnnxEmbedder(BaseEmbedder):
 
         Args:
             path: of the file or folder.
-            threads: that compute; None for one a core.
+            threads: that compute; None for $OMP_NUM_THREADS (which Ray sets to a copy's share), else one a core.
 
         Raises:
-            CheckpointError: there is no file, it is no ONNX model or a broken one, or it was not made by
-                `voxangle export onnx`.
+            CheckpointError: there is no file; it is no ONNX model or a broken one; it is not what was exported, to
+                the last bit; or it was not made by `voxangle export onnx`.
             MissingExtraError: ONNX Runtime is not installed.
         """
         try:
@@ -58,29 +64,39 @@ class OnnxEmbedder(BaseEmbedder):
         except ModuleNotFoundError as error:
             raise MissingExtraError("running an exported model", "onnx") from error
         file = _model_file(Path(path))
-        try:
-            content = file.read_bytes()
-        except FileNotFoundError as error:
-            raise CheckpointError(
-                f"{file}: missing; `voxangle export onnx --model RUN --out {file}` makes it from a trained model"
-            ) from error
-        except OSError as error:
-            raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from error
+        content = _read(file)
+        holds = checksum_holds(content)
+        if holds is False:
+            raise _damaged(file)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is raised; nothing is printed beside it
-        options.intra_op_num_threads = threads or 0
+        options.intra_op_num_threads = threads or _threads_of_environment()
         # Threads that spin while they wait collapse beside another busy process.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            entries = session.get_modelmeta().custom_metadata_map
         except Exception as error:  # its errors share no base
             raise CheckpointError(
                 f"{file}: not an ONNX model that can be run, or a truncated one ({_in_short(error)}); copy or export "
                 "the model again"
             ) from error
-        metadata = OnnxMetadata.read(session.get_modelmeta().custom_metadata_map, str(file))
+        metadata = OnnxMetadata.read(entries, str(file))
+        if holds is None and metadata.checksummed:
+            raise _damaged(file)
         _check_graph(file, session)
-        return cls(session, metadata)
+        return cls(session, metadata, file)
+
+    def save(self, folder: str | Path) -> None:
+        """Copy the file into ``folder``, made if missing, as ``model.onnx``.
+
+        Raises:
+            CheckpointError: the file is gone.
+            StorageError: the disk is full, or the folder cannot be written.
+        """
+        content = _read(self.file)
+        with atomic_write(Path(folder) / MODEL_FILE) as temporary:
+            temporary.write_bytes(content)
 
     @property
     def dimension(self) -> int:
@@ -112,6 +128,30 @@ def _model_file(path: Path) -> Path:
             return folder / MODEL_FILE
     raise CheckpointError(
         f"{path}: no {MODEL_FILE} here; `voxangle export onnx --model {path} --out {path / MODEL_FILE}` makes it"
+    )
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{file}: missing; `voxangle export onnx --model RUN --out {file}` makes it from a trained model"
+        ) from error
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from error
+
+
+def _threads_of_environment() -> int:
+    """ONNX Runtime has threads of its own, and reads no variable of OpenMP's; 0 leaves it the choice."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdecimal() else 0
+
+
+def _damaged(file: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{file}: damaged, or changed since it was exported (its checksum does not hold); copy or export the model "
+        "again"
     )
 
 

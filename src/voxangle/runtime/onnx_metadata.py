@@ -13,6 +13,7 @@ from voxangle.config import Config
 from voxangle.errors import CheckpointError
 from voxangle.runtime.card import Threshold
 from voxangle.runtime.embedding import MINIMUM_SECONDS
+from voxangle.runtime.onnx_checksum import CHECKSUM, PLACEHOLDER
 
 __all__ = [
     "EMBEDDINGS",
@@ -24,7 +25,7 @@ __all__ = [
     "Precision",
 ]
 
-FORMAT = 1
+FORMAT = 2
 PREFIX = "voxangle."
 MINIMUM_SAMPLES = round(MINIMUM_SECONDS * SAMPLE_RATE)
 
@@ -50,10 +51,10 @@ class ExportedCard(Config):
 
 
 class OnnxMetadata(Config):
-    """The metadata of an exported model.
+    """The metadata of an exported model, all but the file's checksum.
 
     Attributes:
-        format: of this metadata.
+        format: of this metadata; files of the first have no checksum.
         card: the model's card.
         sample_rate: of the waveforms that the graph takes, in Hz.
         minimum_samples: the fewest samples that a row of the graph's waveforms may have.
@@ -68,12 +69,18 @@ class OnnxMetadata(Config):
     weights_sha256: str = ""
     precision: Precision = "float32"
 
+    @property
+    def checksummed(self) -> bool:
+        """Whether the file must have a checksum."""
+        return self.format > 1
+
     def entries(self) -> dict[str, str]:
-        """The entries to be written."""
+        """The entries to be written, and a place for the checksum."""
         plain: dict[str, Any] = self.model_dump(mode="json")
-        return {
+        ours = {
             PREFIX + key: json.dumps(value) if key == "card" else str(value) for key, value in plain.items()
         }
+        return ours | {CHECKSUM: PLACEHOLDER.decode()}
 
     @classmethod
     def read(cls, entries: Mapping[str, str], file: str) -> OnnxMetadata:
@@ -87,7 +94,11 @@ class OnnxMetadata(Config):
             CheckpointError: there are none of ours, they are broken or of a newer format, or the model is made for
                 another sample rate or for longer recordings.
         """
-        ours = {key.removeprefix(PREFIX): value for key, value in entries.items() if key.startswith(PREFIX)}
+        ours = {
+            key.removeprefix(PREFIX): value
+            for key, value in entries.items()
+            if key.startswith(PREFIX) and key != CHECKSUM
+        }
         if not ours:
             raise CheckpointError(
                 f"{file}: an ONNX model, but not one of `voxangle export onnx`: its metadata say nothing of voxangle; "
