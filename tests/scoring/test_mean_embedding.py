@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,11 @@ from voxangle.corpora import folder
 from voxangle.corpora.prepared import prepare_split
 from voxangle.data import Trials
 from voxangle.encoders import ECAPATDNNConfig, Embedder, ModelCard, build_encoder
-from voxangle.errors import TrialError
+from voxangle.errors import AudioError, StorageError, TrialError
 from voxangle.features import Filterbank
 from voxangle.runtime.archive import write_embeddings
+from voxangle.runtime.embedding import Embedding
+from voxangle.runtime.parts import Index, PartWriter
 from voxangle.scoring import (
     AveragedSplit,
     MeanEmbedding,
@@ -53,6 +57,37 @@ def trials(name: str = "all") -> Trials:
 def archive(path: Path, vectors: dict[str, NDArray[np.float32]]) -> Path:
     write_embeddings(path, vectors, np.stack(list(vectors.values())))
     return path
+
+
+def parts(
+    folder: Path,
+    vectors: Mapping[str, NDArray[np.float32] | None],
+    *,
+    recordings: int | None = None,
+    weights_sha256: str = "",
+    of: int = 20,
+) -> Path:
+    """The same as ``voxangle embed --out FOLDER`` writes it; None is a recording that could not be used."""
+    keys = list(vectors)
+    rows = [
+        Embedding(None, 0, 0, AudioError(key, "no such file"))
+        if (vector := vectors[key]) is None
+        else Embedding(vector, 16_000, 1)
+        for key in keys
+    ]
+    dimension = next((len(row.vector) for row in rows if row.vector is not None), 6)
+    index = Index(
+        model="theirs",
+        weights_sha256=weights_sha256,
+        dimension=dimension,
+        windows=None,
+        recordings=len(keys) if recordings is None else recordings,
+        list_sha256="",
+    )
+    with PartWriter.open(folder, index) as writer:
+        for first in range(0, len(keys), of):
+            writer.write(keys[first : first + of], rows[first : first + of])
+    return folder
 
 
 @pytest.fixture
@@ -244,6 +279,110 @@ def test_what_is_no_archive_of_embeddings_is_refused_by_name(tmp_path: Path) -> 
     }.items():
         with pytest.raises(TrialError, match=rf"{name}\.npz: .*{message}"):
             MeanEmbedding.read(tmp_path / f"{name}.npz")
+
+
+@pytest.fixture
+def vectors(training: Path) -> dict[str, NDArray[np.float32]]:
+    with np.load(training) as archive:
+        return {key: archive[key] for key in archive.files}
+
+
+def test_a_folder_of_parts_has_the_mean_of_an_archive(
+    training: Path, vectors: dict[str, NDArray[np.float32]], tmp_path: Path
+) -> None:
+    gaps = {"missing.wav": None, **vectors, "broken.wav": None}
+    folder = parts(tmp_path / "parts", gaps)
+    for utterances in (None, 20):
+        expected = MeanEmbedding.read(training, utterances=utterances)
+        mean = MeanEmbedding.read(folder, utterances=utterances)
+        np.testing.assert_allclose(mean.vector, expected.vector, rtol=1e-12)
+        assert mean.keys == expected.keys
+        files = [folder / "index.json", *sorted(folder.glob("*.parquet"))]
+        assert mean.record == expected.record.model_copy(
+            update={
+                "file": str(folder),
+                "file_sha256": hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest(),
+                "left_out": 2,
+            }
+        )
+    # Of the same utterances, so that systems which subtract them compare.
+    first, second = (
+        evaluate(embeddings(), trials(), mean=MeanEmbedding.read(path), replicates=10)
+        for path in (folder, training)
+    )
+    assert compare(first, second, trials(), replicates=10).eer == 0
+
+
+def test_a_folder_is_never_all_in_memory(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    block = generator.normal(1, 1, (2000, 256)).astype(np.float32)
+    folder = parts(tmp_path / "parts", {f"{i}": block[i % 2000] for i in range(20_000)}, of=1000)
+    tracemalloc.start()
+    mean = MeanEmbedding.read(folder)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_allclose(mean.vector, block.mean(0, dtype=np.float64))
+    assert most < 20_000 * 256 * 4 / 2
+
+
+def test_a_folder_that_knows_who_is_tested_is_refused(tmp_path: Path) -> None:
+    vectors = embeddings()
+    mean = MeanEmbedding.read(parts(tmp_path / "tested", {key: vectors[key] for key in ("s1/2", "s3/0")}))
+    with pytest.raises(TrialError, match=r"all: 2 of its 32 utterances, such as 's1/2', are also among"):
+        evaluate(vectors, trials(), mean=mean, replicates=5)
+    others = {f"other/{key}": vector for key, vector in vectors.items()}
+    of = {f"other/{key}": speaker for key, speaker in SPEAKERS.items()}
+    mean = MeanEmbedding.read(parts(tmp_path / "same", others), speaker_of=of)
+    with pytest.raises(TrialError, match=r"all: 8 of its 8 speakers, such as 's0', are also among"):
+        evaluate(vectors, trials(), mean=mean, speakers=SPEAKERS, replicates=5)
+
+
+def test_another_model_s_mean_is_refused(vectors: dict[str, NDArray[np.float32]], tmp_path: Path) -> None:
+    folder = parts(tmp_path / "parts", vectors, weights_sha256="a" * 64)
+    for ours in ("", "a" * 64):
+        assert MeanEmbedding.read(folder, weights_sha256=ours).record.utterances == 50
+    with pytest.raises(
+        TrialError, match=r"parts: holds embeddings of another model \('theirs', weights a{12}, not b{12}\)"
+    ):
+        MeanEmbedding.read(folder, weights_sha256="b" * 64)
+
+
+def test_a_folder_that_is_none_of_embeddings_or_unfinished_is_refused(
+    vectors: dict[str, NDArray[np.float32]], tmp_path: Path
+) -> None:
+    (tmp_path / "music").mkdir()
+    with pytest.raises(StorageError, match=r"music: no folder of `voxangle embed` \(it has no index\.json\)"):
+        MeanEmbedding.read(tmp_path / "music")
+    parts(tmp_path / "begun", vectors, recordings=70)
+    with pytest.raises(
+        StorageError, match=r"begun: 50 of 70 recordings are embedded; run the same `voxangle"
+    ):
+        MeanEmbedding.read(tmp_path / "begun")
+    parts(tmp_path / "empty", {"missing.wav": None})
+    with pytest.raises(TrialError, match="empty: holds no embedding, so it has no mean"):
+        MeanEmbedding.read(tmp_path / "empty")
+    parts(tmp_path / "nan", {**vectors, "last": np.full(6, np.nan, np.float32)})
+    with pytest.raises(TrialError, match="nan: the embedding of 'last' is not finite"):
+        MeanEmbedding.read(tmp_path / "nan")
+    folder = parts(tmp_path / "mixed", vectors)
+    other = parts(tmp_path / "other", {key: vector[:3] for key, vector in vectors.items()})
+    second = sorted(folder.glob("*.parquet"))[1]
+    second.write_bytes((other / second.name).read_bytes())
+    with pytest.raises(StorageError, match=rf"{second.name}: not a part of this folder.* of 6 dimensions"):
+        MeanEmbedding.read(folder)
+    second.write_bytes(second.read_bytes()[:-20])
+    with pytest.raises(StorageError, match=rf"{second.name}: not a whole part"):
+        MeanEmbedding.read(folder)
+
+
+def test_a_part_that_is_torn_inside_is_named(vectors: dict[str, NDArray[np.float32]], tmp_path: Path) -> None:
+    folder = parts(tmp_path / "parts", vectors)
+    second = sorted(folder.glob("*.parquet"))[1]
+    content = bytearray(second.read_bytes())
+    content[4:300] = bytes(296)
+    second.write_bytes(content)
+    with pytest.raises(StorageError, match=rf"{second.name}: not a whole part"):
+        MeanEmbedding.read(folder)
 
 
 @pytest.fixture(scope="module")

@@ -50,9 +50,9 @@ def evaluate(
     subtract_mean: Annotated[
         str | None,
         typer.Option(
-            metavar="SPLIT|RECIPE.yaml|FILE.npz",
+            metavar="SPLIT|RECIPE.yaml|FILE.npz|FOLDER",
             help="Subtract from all embeddings the mean of those of: a split of --corpus; what a recipe trains on "
-            "(a run's is RUN/recipe.yaml); an archive of `voxangle embed`.",
+            "(a run's is RUN/recipe.yaml); what `voxangle embed` wrote.",
         ),
     ] = None,
     mean_utterances: Annotated[
@@ -285,7 +285,7 @@ def _embed(
 def _mean(
     source: str, utterances: int | None, embedder: BaseEmbedder, tested: _Tested, console: Console
 ) -> MeanEmbedding:
-    """The mean to subtract: of a split, of what a recipe trains on, or of an archive."""
+    """The mean to subtract: of a split, of what a recipe trains on, or of what `voxangle embed` wrote."""
     from voxangle.console import counting
     from voxangle.corpora.prepared import prepare_split, split_of
     from voxangle.data.batches import LabelledRecordings
@@ -297,8 +297,14 @@ def _mean(
     from voxangle.training.material import divide, read_corpora
 
     speaker_of = tested.speaker_of()
-    if source.endswith(".npz"):
-        mean = MeanEmbedding.read(source, utterances=utterances, speaker_of=speaker_of)
+    is_split = tested.corpus is not None and source in tested.corpus.splits
+    if not is_split and (source.endswith(".npz") or Path(source).is_dir()):
+        mean = MeanEmbedding.read(
+            source,
+            utterances=utterances,
+            speaker_of=speaker_of,
+            weights_sha256=embedder.weights_sha256,
+        )
         for trials in tested.lists:
             require_unseen(trials, speaker_of, keys=mean.keys, mean_speakers=mean.speakers)
         return mean
@@ -321,7 +327,7 @@ def _mean(
     else:
         raise TrialError(
             f"--subtract-mean {source}: a split is one of a --corpus; beside --trials alone give the .yaml of a "
-            "recipe, or an .npz of `voxangle embed`"
+            "recipe, or the .npz or the folder that `voxangle embed` wrote"
         )
     prepared = []
     for corpus, split in corpora:

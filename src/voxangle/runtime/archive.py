@@ -71,11 +71,8 @@ def stream_embeddings(
         from voxangle.runtime.parts import PartFolder
 
         parts = PartFolder.open(path)
-        if not (parts.complete or incomplete):
-            raise StorageError(
-                f"{path}: {parts.begins[-1]:,} of {parts.index.recordings:,} recordings are embedded; run the same "
-                "`voxangle embed` again, and it goes on from there"
-            )
+        if not incomplete:
+            parts.require_complete()
         yield from parts.vectors()
         return
     try:

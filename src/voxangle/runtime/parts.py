@@ -104,25 +104,29 @@ class PartFolder:
         """Look at a folder.
 
         Raises:
-            StorageError: it is no such folder, or one of its parts is missing or broken.
+            StorageError: it is no such folder, or one of its parts is missing, broken or of something else.
         """
         folder = Path(folder)
         index = _read_index(folder)
+        schema = part_schema(index.dimension)
         parts, begins = [], [0]
         for path in sorted(folder.glob("part-*.parquet")):
             try:
-                rows = pq.read_metadata(path).num_rows
-            except (OSError, pa.ArrowInvalid) as error:
+                metadata = pq.read_metadata(path)
+            except (OSError, pa.ArrowException) as error:
+                raise _broken(path, error) from error
+            if not metadata.schema.to_arrow_schema().equals(schema):
                 raise StorageError(
-                    f"{path}: not a whole part ({error}); remove it and all after it, and run again"
-                ) from error
+                    f"{path}: not a part of this folder: its columns are not those of embeddings of {index.dimension} "
+                    "dimensions; remove it and all after it, and run again"
+                )
             if path != _part_path(folder, begins[-1]):
                 raise StorageError(
                     f"{folder}: the part that begins with row {begins[-1]} is missing before {path.name}; put it "
                     "back, or remove all parts after it and run again"
                 )
             parts.append(path)
-            begins.append(begins[-1] + rows)
+            begins.append(begins[-1] + metadata.num_rows)
         return cls(folder, index, tuple(parts), tuple(begins))
 
     @property
@@ -130,10 +134,35 @@ class PartFolder:
         """Whether every recording of the list has its row."""
         return self.begins[-1] == self.index.recordings
 
+    def require_complete(self) -> None:
+        """Raise StorageError where recordings are still to be embedded."""
+        if not self.complete:
+            raise StorageError(
+                f"{self.folder}: {self.begins[-1]:,} of {self.index.recordings:,} recordings are embedded; run the "
+                "same `voxangle embed` again, and it goes on from there"
+            )
+
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """The parts, one after the other; all columns, or some."""
+        """The parts, one after the other; all columns, or some.
+
+        Raises:
+            StorageError: a part is broken.
+        """
         for path in self.parts:
-            yield pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None)
+            try:
+                table = pq.read_table(
+                    path, columns=None if columns is None else list(columns), partitioning=None
+                )
+            except (OSError, pa.ArrowException) as error:
+                raise _broken(path, error) from error
+            yield table
+
+    def keys(self) -> list[str]:
+        """Of the recordings that have an embedding, in the order of ``vectors``."""
+        keys: list[str] = []
+        for table in self.tables(["key", "error"]):
+            keys += table.filter(table["error"].is_null())["key"].to_pylist()
+        return keys
 
     def vectors(self) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
         """Keys and embeddings, (K, D), of the recordings that have one, part after part."""
@@ -207,6 +236,10 @@ class PartWriter:
                 table, temporary, compression={"key": "zstd", "error": "zstd"}, use_dictionary=["error"]
             )
         self.recordings += len(rows)
+
+
+def _broken(path: Path, error: Exception) -> StorageError:
+    return StorageError(f"{path}: not a whole part ({error}); remove it and all after it, and run again")
 
 
 def _part_path(folder: Path, first: int) -> Path:

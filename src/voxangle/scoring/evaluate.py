@@ -208,7 +208,9 @@ def _comparable(protocol: Protocol) -> Protocol:
     if mean == "none" or not mean.file:
         return protocol
     return protocol.model_copy(
-        update={"mean_subtraction": mean.model_copy(update={"file": "archive", "file_sha256": ""})}
+        update={
+            "mean_subtraction": mean.model_copy(update={"file": "archive", "file_sha256": "", "left_out": 0})
+        }
     )
 
 

@@ -46,11 +46,12 @@ class MeanSubtraction(Config):
         rule: what the mean is, and when it is subtracted.
         corpora: the splits whose utterances it is the mean of; empty where only a file tells.
         recipe: name of the recipe that trains on these utterances, where it chose, filtered or joined them.
-        file: the archive of embeddings, where the mean is that of one.
-        file_sha256: of that archive.
+        file: the archive or folder of embeddings, where the mean is that of one.
+        file_sha256: of that archive; or of the folder's ``index.json`` and its parts, one after the other.
         utterances: how many embeddings were averaged, each with the same weight.
         available: how many there were; more than ``utterances`` where a sample was drawn.
-        left_out: utterances of the splits beside these that have no embedding: unreadable, too short, or silent.
+        left_out: utterances of the splits, or of the folder, beside these that have no embedding: unreadable, too
+            short, or silent.
         seed: of the sample, ``None`` where all were averaged. An utterance's luck depends on its key and this alone.
         utterances_sha256: of the keys of the averaged utterances, sorted, a line each.
     """
