@@ -26,7 +26,7 @@ from tests.corpora import miniature
 from tests.corpora.miniature import CNCELEB2, DEV, ENROLLED, ONLY_TESTED, VOXCELEB1, VOXCELEB2
 from voxangle.cli import app
 from voxangle.corpora import CORPORA
-from voxangle.encoders.model_folder import read_model
+from voxangle.encoders.model_files import read_model
 
 RATE = 16_000
 STEPS = 3

@@ -25,6 +25,7 @@ __all__ = [
     "app",
     "load_model",
     "load_trained",
+    "named_model",
     "open_console",
     "print_json",
 ]
@@ -51,7 +52,7 @@ Model = Annotated[
         "--model",
         "-m",
         envvar="VOXANGLE_MODEL",
-        help="A run's folder, the model folder in it, or the .onnx of `voxangle export onnx`.",
+        help="A run's folder, a model's folder or .safetensors, or the .onnx of `voxangle export onnx`.",
     ),
 ]
 RuntimeOption = Annotated[
@@ -90,7 +91,7 @@ def load_model(model: Path | None, runtime: Runtime | None = None) -> tuple[Base
     """The model asked for, in the runtime asked for (a ``FILE.onnx`` asks for its own), and its folder."""
     from voxangle.errors import CheckpointError
 
-    path = _named(model)
+    path = named_model(model)
     exported = path.suffix == ".onnx"
     if exported and runtime is Runtime.TORCH:
         raise CheckpointError(
@@ -105,13 +106,14 @@ def load_model(model: Path | None, runtime: Runtime | None = None) -> tuple[Base
 
 def load_trained(model: Path | None) -> tuple[Embedder, Path]:
     """The model asked for, in torch, and its folder."""
-    path = _named(model)
+    path = named_model(model)
     from voxangle.encoders import Embedder
 
     return Embedder.load(path), path
 
 
-def _named(model: Path | None) -> Path:
+def named_model(model: Path | None) -> Path:
+    """Where the model is that was asked for."""
     from voxangle.errors import CheckpointError
 
     if model is not None:

@@ -13,6 +13,24 @@ export_app = typer.Typer(help="A model for other programs.", no_args_is_help=Tru
 app.add_typer(export_app, name="export")
 
 
+@export_app.command("safetensors")
+def safetensors(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors to write.")],
+    model: Model = None,
+    half: Annotated[
+        bool, typer.Option("--half", help="Store matrices and kernels as float16: half the size.")
+    ] = False,
+) -> None:
+    """A model in one file: weights and card, to be used wherever a model's folder is."""
+    from voxangle.errors import VoxangleError
+
+    if out.suffix != ".safetensors":
+        raise VoxangleError(f"--out {out}: give it the suffix .safetensors, by which it is known as a model")
+    embedder, _ = load_trained(model)
+    embedder.save(out, half=half)
+    typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {embedder.dimension} dimensions")
+
+
 @export_app.command("onnx")
 def onnx(
     out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx to write.")],

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
 
 from voxangle import __version__
+from voxangle.audio import SAMPLE_RATE
 from voxangle.config import Config
 from voxangle.encoders.registry import EncoderConfig
 from voxangle.features import AnyFilterbankConfig, FilterbankConfig
-from voxangle.runtime.card import Threshold
+from voxangle.runtime.card import Calibration, Threshold
 
-__all__ = ["ModelCard", "Origin", "Threshold", "TrainingSummary"]
+__all__ = ["Attribution", "Calibration", "Metric", "ModelCard", "Origin", "Threshold", "TrainingSummary"]
 
 
 class TrainingSummary(Config):
-    """How a model was trained; the run's folder holds the whole recipe.
+    """How a model was trained.
 
     Attributes:
         recipe: the recipe's name.
         corpora: names of the corpora it learned from.
         steps: optimiser steps taken.
         seed: the seed of the run.
+        settings: the whole recipe, defaults filled in; of files and folders their names only. Empty if unknown.
     """
 
     recipe: str
     corpora: tuple[str, ...]
     steps: int = Field(ge=0)
     seed: int
+    settings: dict[str, Any] = Field(default_factory=dict)
 
 
 class Origin(Config):
@@ -45,6 +50,48 @@ class Origin(Config):
     licence: str | None = None
 
 
+class Attribution(Config):
+    """Whom a model owes thanks, by licence or by manners.
+
+    Attributes:
+        name: of the corpus, the weights or the code.
+        licence: its terms, as its makers state them.
+    """
+
+    name: str = Field(min_length=1)
+    licence: str = ""
+
+
+class Metric(Config):
+    """An error rate that was measured, with its interval.
+
+    Attributes:
+        trials: name of the trial list.
+        trials_sha256: of the list.
+        name: such as ``EER`` or ``minDCF(0.01)``.
+        value: of the metric; an EER is in [0, 1].
+        low: lower end of the 95 % interval.
+        high: its upper end.
+        targets: target trials.
+        nontargets: non-target trials.
+        speakers: in the list.
+        definition: what the metric and its interval are.
+        notes: what must be said wherever the figure is shown.
+    """
+
+    trials: str
+    trials_sha256: str
+    name: str
+    value: float
+    low: float
+    high: float
+    targets: int = Field(ge=1)
+    nontargets: int = Field(ge=1)
+    speakers: int = Field(ge=1)
+    definition: str
+    notes: tuple[str, ...] = ()
+
+
 class ModelCard(Config):
     """Everything needed to build a model again and to use it well, but its weights.
 
@@ -52,19 +99,36 @@ class ModelCard(Config):
         name: what people call it.
         encoder: the encoder's settings; ``architecture`` names it in ``ENCODERS``.
         filterbank: the features' settings.
+        sample_rate: of the waveforms it reads, in Hz.
         threshold: the threshold it decides at; None if none was set.
+        calibration: what turns its scores into log-likelihood ratios; None if that was not fitted.
         training: how it was trained; None if unknown.
         origin: where its weights came from; None if voxangle trained them.
+        licence: of the weights, best as an SPDX identifier; None while nobody has chosen one.
+        attributions: whom it owes thanks.
+        metrics: what was measured of it.
         voxangle: the version of voxangle that made it.
     """
 
     name: str
     encoder: EncoderConfig
     filterbank: AnyFilterbankConfig = FilterbankConfig()
+    sample_rate: int = SAMPLE_RATE
     threshold: Threshold | None = None
+    calibration: Calibration | None = None
     training: TrainingSummary | None = None
     origin: Origin | None = None
+    licence: str | None = Field(default=None, min_length=1)
+    attributions: tuple[Attribution, ...] = ()
+    metrics: tuple[Metric, ...] = ()
     voxangle: str = __version__
+
+    @field_validator("sample_rate")
+    @classmethod
+    def _rate_is_ours(cls, rate: int) -> int:
+        if rate != SAMPLE_RATE:
+            raise ValueError(f"made for recordings at {rate} Hz, but voxangle computes at {SAMPLE_RATE} Hz")
+        return rate
 
     @model_validator(mode="after")
     def _features_fit(self) -> ModelCard:

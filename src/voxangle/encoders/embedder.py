@@ -13,7 +13,7 @@ from torch import nn
 
 from voxangle.encoders.card import ModelCard
 from voxangle.encoders.encoder import Encoder
-from voxangle.encoders.model_folder import read_model, write_model
+from voxangle.encoders.model_files import read_model, write_model
 from voxangle.features import BaseFilterbank, build_filterbank
 from voxangle.runtime.embedding import BaseEmbedder
 
@@ -48,14 +48,14 @@ class Embedder(BaseEmbedder):
 
     @classmethod
     def load(cls, path: str | Path, *, device: str | torch.device | None = None) -> Embedder:
-        """The model saved in a folder, or in the folder ``model`` of a run.
+        """The model saved in a file, in a folder, or in the folder ``model`` of a run.
 
         Args:
-            path: the folder.
+            path: the file or folder.
             device: where to compute; None for CUDA where there is some, else the CPU.
 
         Raises:
-            CheckpointError: there is no model, it is broken, or its two files do not belong together.
+            CheckpointError: there is no model, it is a pickle, it is broken, or its parts do not belong together.
         """
         card, encoder, weights_sha256 = read_model(path)
         if device is None:
@@ -64,13 +64,19 @@ class Embedder(BaseEmbedder):
         embedder.weights_sha256 = weights_sha256
         return embedder
 
-    def save(self, folder: str | Path) -> None:
-        """Write ``model.safetensors`` and ``model.json`` into ``folder``, made if missing, whole or not at all.
+    def save(self, path: str | Path, *, half: bool = False) -> None:
+        """Write the model, whole or not at all.
+
+        Args:
+            path: ``NAME.safetensors`` for one file; else a folder, made if missing, for ``model.safetensors`` and
+                ``model.json``.
+            half: store matrices and kernels as float16; they are float32 again when loaded.
 
         Raises:
-            StorageError: the disk is full, or the folder cannot be written.
+            CheckpointError: a weight is too large for float16.
+            StorageError: the disk is full, or the place cannot be written.
         """
-        write_model(folder, self.encoder, self.card)
+        write_model(path, self.encoder, self.card, half=half)
 
     @property
     def dimension(self) -> int:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from voxangle.config import Config
 
-__all__ = ["Card", "Threshold"]
+__all__ = ["Calibration", "Card", "Threshold"]
 
 
 class Threshold(Config):
@@ -27,6 +27,24 @@ class Threshold(Config):
     false_rejection: float | None = Field(default=None, ge=0.0, le=1.0)
 
 
+class Calibration(Config):
+    """What turns a score into a log-likelihood ratio: ``scale * score + offset``, in nats.
+
+    Attributes:
+        scale: of the cosine score; more similar voices have the higher ratio.
+        offset: added to it.
+        source: what it was fitted on, for a person to read.
+    """
+
+    scale: float = Field(gt=0.0)
+    offset: float
+    source: str = Field(min_length=1)
+
+    def log_likelihood_ratio(self, score: float) -> float:
+        """Logarithm of how many times likelier the score is of one voice than of two."""
+        return self.scale * score + self.offset
+
+
 class Card(Protocol):
     """What a model says about itself, whatever runs it."""
 
@@ -37,3 +55,7 @@ class Card(Protocol):
     @property
     def threshold(self) -> Threshold | None:
         """The threshold it decides at; None if none was set."""
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What turns its scores into log-likelihood ratios; None if that was not fitted."""

@@ -22,7 +22,7 @@ from voxangle.encoders.foreign.speechbrain import SPEECHBRAIN
 from voxangle.encoders.foreign.threedspeaker import THREEDSPEAKER
 from voxangle.encoders.foreign.weights import Weights, find_weights, read_weights
 from voxangle.encoders.foreign.wespeaker import WESPEAKER
-from voxangle.encoders.model_folder import write_model
+from voxangle.encoders.model_files import write_model
 from voxangle.encoders.registry import build_encoder
 from voxangle.errors import CheckpointError, nearest
 from voxangle.features import build_filterbank

@@ -1,0 +1,53 @@
+"""A model's page says what its card says, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.encoders.test_model_files import CARD, CONFIG, FULL
+from voxangle.encoders import ModelCard
+from voxangle.encoders.model_page import model_page
+from voxangle.features import FilterbankConfig
+
+BARE = ModelCard(name="bare", encoder=CONFIG, filterbank=FilterbankConfig(bins=20))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "# a small one\n",
+        "| encoder | `architecture: ecapa_tdnn`, `bins: 20`, ",
+        "voxangle verify --model models/mine one.wav other.wav",
+        r"| pooled \| all | EER | 12.34 % | 10.00 % to 15.00 % | 100 | 2,000 | 40 |",
+        "- EER: where the two error rates meet\n- a small list\n",
+        "- One voice from a cosine score of 0.3100: 40 validation trials (10.0 % false acceptances, 10.0 % false",
+        "- Log-likelihood ratio: 12.5 x score -4.25 (40 validation trials).",
+        "Recipe `demo`, seed 1: 3 steps on mine. The whole recipe is in the model's description.",
+        "Replayed, synthetic and converted voices are not detected.",
+        "## Licence\n\ncc-by-4.0\n",
+        "- LibriSpeech (CC BY 4.0)\n- my friends\n",
+    ],
+)
+def test_a_full_card(said: str) -> None:
+    assert said in model_page(FULL, "models/mine")
+
+
+def test_what_is_not_known_is_not_said() -> None:
+    page = model_page(BARE, "m")
+    for heading in ("## What was measured", "## Decision", "With thanks"):
+        assert heading not in page
+    assert "Not known." in page
+    assert "Not chosen yet" in page
+
+
+def test_an_imported_model_has_the_licence_stated_beside_its_weights() -> None:
+    imported = FULL.model_copy(update={"training": None, "licence": None})
+    page = model_page(imported, "m")
+    assert "By Another; the weights were taken from its `w.pt`" in page
+    assert "## Licence\n\nMIT\n" in page
+
+
+def test_a_threshold_without_rates() -> None:
+    assert CARD.threshold is not None
+    bare = CARD.threshold.model_copy(update={"false_acceptance": None})
+    assert "0.3100: 40 validation trials.\n" in model_page(CARD.model_copy(update={"threshold": bare}), "m")
