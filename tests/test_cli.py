@@ -264,6 +264,40 @@ def test_a_trial_list_that_cannot_be_scored_is_refused(
     assert message in err
 
 
+def test_the_mean_of_a_folder_of_embeddings_is_subtracted(
+    voxangle: Terminal, tmp_path: Path, run: Path, voices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    keys = sorted(str(path.relative_to(voices)) for path in voices.glob("*/*.wav"))
+    (tmp_path / "early").write_text("\n".join(key for key in keys if key < "s3"))
+    words = ["embed", "--model", run, "--list", tmp_path / "early", "--root", voices]
+    for out in ("parts", "mean.npz"):
+        assert voxangle(*words, "--out", out)[0] == 0
+    (tmp_path / "late.txt").write_text(
+        "1 s4/u0.wav s4/u1.wav\n0 s4/u0.wav s5/u0.wav\n0 s3/u1.wav s5/u2.wav\n"
+    )
+    (tmp_path / "own.txt").write_text("1 s0/u0.wav s0/u1.wav\n0 s0/u0.wav s1/u0.wav\n")
+    words = ["evaluate", "--model", run, "--root", voices, "--trials"]
+    found = {}
+    for source in ("parts", "mean.npz"):
+        code, _, _ = voxangle(*words, "late.txt", "--subtract-mean", source, "--out", tmp_path / source[0])
+        assert code == 0
+        found[source] = json.loads((tmp_path / source[0] / "late-mean-subtracted.json").read_text())
+    of_parts, of_archive = found.values()
+    assert of_parts["protocol"]["mean_subtraction"]["file"] == "parts"
+    assert of_parts["protocol"]["mean_subtraction"]["utterances"] == 12
+    assert of_parts["eer"]["threshold"] == pytest.approx(of_archive["eer"]["threshold"])
+    code, _, err = voxangle(*words, "own.txt", "--subtract-mean", "parts")
+    assert code == 2
+    assert "own: 3 of its 3 utterances, such as 's0/u0.wav', are also among those" in err
+    code, _, err = voxangle(*words, "late.txt", "--subtract-mean", tmp_path)
+    assert code == 2
+    assert "no folder of `voxangle embed` (it has no index.json)" in err
+    code, _, err = voxangle(*words, "late.txt", "--subtract-mean", "part")
+    assert code == 2
+    assert "--subtract-mean part: a split is one of a --corpus; beside --trials alone give the .yaml" in err
+
+
 def test_what_must_be_said_beside_the_figures_is_said(
     voxangle: Terminal, tmp_path: Path, run: Path, voices: Path
 ) -> None:
@@ -359,6 +393,20 @@ def test_verify_gives_score_decision_and_the_threshold_s_origin(
     code, out, _ = voxangle("verify", *same, "--threshold", "1.5")
     assert "different voices" in out
     assert "given on the command line" in out
+
+
+def test_verify_cuts_as_it_is_asked_to(voxangle: Terminal, run: Path, voices: Path) -> None:
+    words = ["verify", voices / "s0" / "u0.wav", voices / "s0" / "u1.wav", "--model", run, "--json"]
+    scores = {
+        options: json.loads(voxangle(*words, *options)[1])["score"]
+        for options in ((), ("--window", 0), ("--window", 1), ("--window", 1, "--overlap", 0.5))
+    }
+    whole, same, cut, overlapping = scores.values()
+    assert whole == same
+    assert len({whole, cut, overlapping}) == 3
+    code, _, err = voxangle(*words, "--window", "0.2")
+    assert code == 2
+    assert err.startswith("error: --window 0.2 --overlap 0: ")
 
 
 @pytest.mark.parametrize("content", [b"", b"not audio at all", None])

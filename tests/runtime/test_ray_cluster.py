@@ -9,9 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from voxangle.runtime import OnnxEmbedder
+from voxangle.runtime.archive import read_embeddings
 from voxangle.runtime.parts import PartFolder
+from voxangle.runtime.ray_cluster import on_ray
 
 pytest.importorskip("ray", reason="needs the ray extra")
 
@@ -100,3 +104,27 @@ def test_a_killed_worker_changes_nothing(tmp_path: Path, voices: Path) -> None:
     assert set(found["windows"].to_pylist()) == {0, 2}
     for ours, theirs in zip(expected["embedding"].to_pylist(), found["embedding"].to_pylist(), strict=True):
         assert theirs == (None if ours is None else pytest.approx(ours, rel=1e-5))
+
+
+def test_an_exported_model_is_sent_too(exported: Path, voices: Path, tmp_path: Path) -> None:
+    files = sorted(voices.glob("s[01]/*.wav"))
+    command = [sys.executable, "-m", "voxangle", "embed", *files, "--out", tmp_path / "parts", "--ray"]
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    done = subprocess.run(
+        [*map(str, command), "--model", str(exported / "model.onnx")],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    keys, vectors = read_embeddings(tmp_path / "parts")
+    assert keys == [str(file) for file in files]
+    expected = OnnxEmbedder.load(exported).embed_files(files).embeddings
+    np.testing.assert_allclose(vectors, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_model_that_cannot_be_saved_cannot_be_sent(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(OnnxEmbedder, "save")
+    with pytest.raises(TypeError, match="OnnxEmbedder cannot be sent: it has no save and load"):
+        on_ray(OnnxEmbedder.load(exported))

@@ -12,10 +12,16 @@ from voxangle.cli.app import AsJson, Model, RuntimeOption, app, load_model, open
 from voxangle.errors import AudioError, VoxangleError
 
 if TYPE_CHECKING:
+    from voxangle.cli.app import Runtime
     from voxangle.runtime import BaseEmbedder
     from voxangle.runtime.corpus import Engine
     from voxangle.runtime.recording_list import RecordingList
     from voxangle.runtime.windows import Windows
+
+Window = Annotated[
+    float | None, typer.Option(help="Seconds of a window of a long recording; 0 embeds it whole. [60]")
+]
+Overlap = Annotated[float, typer.Option(help="Seconds that neighbouring windows share.")]
 
 
 @app.command()
@@ -41,10 +47,8 @@ def embed(
     ] = Path("embeddings.npz"),
     runtime: RuntimeOption = None,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode, of each copy of the model.")] = 2,
-    window: Annotated[
-        float | None, typer.Option(help="Seconds of a window of a long recording; 0 embeds it whole. [60]")
-    ] = None,
-    overlap: Annotated[float, typer.Option(help="Seconds that neighbouring windows share.")] = 0.0,
+    window: Window = None,
+    overlap: Overlap = 0.0,
     ray: Annotated[
         bool,
         typer.Option("--ray", help="Compute on the Ray cluster of $RAY_ADDRESS, or on one started here."),
@@ -66,10 +70,13 @@ def embed(
         recordings = _of_corpus(corpus, split, root)
     else:
         recordings = _listed(list_file, root or Path()) if list_file else _found(paths or [])
-    embedder, _ = load_model(model, runtime)
-    if window is not None or overlap:
-        embedder.windows = _windows(window, overlap)
-    engine = _on_ray(embedder, models, workers) if ray else here(embedder, workers)
+    embedder = _loaded(model, runtime, window, overlap)
+    if ray:
+        from voxangle.runtime.ray_cluster import on_ray
+
+        engine = on_ray(embedder, models=models, workers=workers)
+    else:
+        engine = here(embedder, workers)
 
     def tell(error: AudioError) -> None:
         typer.echo(f"left out: {error}", err=True)
@@ -98,6 +105,8 @@ def verify(
     model: Model = None,
     threshold: Annotated[float | None, typer.Option(help="Decide here instead of at the model's.")] = None,
     runtime: RuntimeOption = None,
+    window: Window = None,
+    overlap: Overlap = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Is it the same voice? The score, the decision, and where the threshold comes from."""
@@ -105,7 +114,7 @@ def verify(
 
     import numpy as np
 
-    embedder, _ = load_model(model, runtime)
+    embedder = _loaded(model, runtime, window, overlap)
     a, b = embedder.embed_files([first, second]).embeddings
     score = float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
     known = embedder.card.threshold
@@ -181,15 +190,14 @@ def _kept(folder: Path) -> int:
     return sum(int(table["error"].null_count) for table in parts.tables(["error"]))
 
 
-def _on_ray(embedder: BaseEmbedder, models: int | None, workers: int) -> Engine:
-    from voxangle.encoders import Embedder
-    from voxangle.runtime.ray_cluster import on_ray
-
-    if not isinstance(embedder, Embedder):
-        raise VoxangleError(
-            "--ray sends a trained model to the machines: name its folder, not an exported one"
-        )
-    return on_ray(embedder, models=models, workers=workers)
+def _loaded(
+    model: Path | None, runtime: Runtime | None, window: float | None, overlap: float
+) -> BaseEmbedder:
+    """The model asked for, which cuts long recordings as asked for."""
+    embedder, _ = load_model(model, runtime)
+    if window is not None or overlap:
+        embedder.windows = _windows(window, overlap)
+    return embedder
 
 
 def _windows(seconds: float | None, overlap: float) -> Windows | None:

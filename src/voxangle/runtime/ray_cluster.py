@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -28,10 +28,9 @@ __all__ = ["Portable", "on_ray"]
 _BLOCK = 256  # recordings that a worker takes at a time, and does again if it is killed
 
 
+@runtime_checkable
 class Portable(Protocol):
     """An embedder that can be sent to another machine."""
-
-    windows: Windows | None
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -41,7 +40,9 @@ class Portable(Protocol):
         """Write it into a folder."""
 
 
-def on_ray(embedder: Portable, *, models: int | None = None, workers: int = 2, block: int = _BLOCK) -> Engine:
+def on_ray(
+    embedder: BaseEmbedder, *, models: int | None = None, workers: int = 2, block: int = _BLOCK
+) -> Engine:
     """The engine that embeds on a Ray cluster: that of ``$RAY_ADDRESS``, else one of this machine alone.
 
     The model travels with the job; the recordings must lie under the same paths on every machine. A worker that dies
@@ -49,15 +50,18 @@ def on_ray(embedder: Portable, *, models: int | None = None, workers: int = 2, b
     to report nothing to anybody; its logs are where it keeps them (``/tmp/ray``).
 
     Args:
-        embedder: the model to send.
+        embedder: the model to send, trained or exported.
         models: copies of it that work at once; None for one a GPU, or, where there is none, one a machine.
         workers: threads that decode, of each copy.
         block: recordings that a copy takes at a time at most.
 
     Raises:
         MissingExtraError: Ray is not installed.
+        TypeError: the embedder is not ``Portable``.
         ValueError: ``models`` is less than one.
     """
+    if not isinstance(embedder, Portable):
+        raise TypeError(f"{type(embedder).__name__} cannot be sent: it has no save and load")
     if models is not None and models < 1:
         raise ValueError(f"models must be at least 1, got {models}")
     ray = _import_ray()
