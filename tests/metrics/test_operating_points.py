@@ -106,6 +106,26 @@ def test_the_eer_threshold_lies_where_the_error_rates_cross(target: Scores, nont
     assert 1 - hit_beyond >= alarm_beyond - 1e-12
 
 
+@given(any_scores, any_scores, st.floats(0, 1))
+def test_at_a_rate_of_false_alarms_nothing_is_missed_that_need_not_be(
+    target: Scores, nontarget: Scores, most: float
+) -> None:
+    point = SortedScores.of(target, nontarget).at_fpr(most)
+    hit, alarm = rates_at(point.threshold, target, nontarget)
+    assert 1 - hit == pytest.approx(point.rate, abs=1e-12)
+    assert alarm <= most + 1e-12
+    possible = [*target, *nontarget, np.inf]
+    rates = [rates_at(threshold, target, nontarget) for threshold in possible]
+    assert point.rate == pytest.approx(min(1 - hit for hit, alarm in rates if alarm <= most), abs=1e-12)
+
+
+def test_a_share_of_false_alarms_that_is_a_whole_number_of_them() -> None:
+    target, nontarget = np.arange(100) + 0.5, np.arange(100.0)
+    for alarms in range(100):
+        point = SortedScores.of(target, nontarget).at_fpr(alarms / 100)
+        assert np.count_nonzero(nontarget >= point.threshold) == alarms
+
+
 @given(any_scores, any_scores, st.randoms())
 def test_the_order_of_the_trials_is_immaterial(target: Scores, nontarget: Scores, random: object) -> None:
     shuffled = target.tolist(), nontarget.tolist()

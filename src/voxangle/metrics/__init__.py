@@ -1,4 +1,4 @@
-"""Error rates of verification and their uncertainty; numpy only."""
+"""Error rates of verification, their uncertainty, and calibration; numpy only."""
 
 from voxangle.metrics.bootstrap import (
     Bootstrap,
@@ -7,9 +7,11 @@ from voxangle.metrics.bootstrap import (
     bootstrap,
     paired_difference,
 )
+from voxangle.metrics.calibration import AffineCalibration, fit_calibration
 from voxangle.metrics.operating_points import OperatingPoint, SortedScores, det_curve, eer, min_dcf
 
 __all__ = [
+    "AffineCalibration",
     "Bootstrap",
     "Interval",
     "OperatingPoint",
@@ -18,6 +20,7 @@ __all__ = [
     "bootstrap",
     "det_curve",
     "eer",
+    "fit_calibration",
     "min_dcf",
     "paired_difference",
 ]

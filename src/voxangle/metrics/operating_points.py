@@ -93,6 +93,18 @@ class SortedScores:
         best = int(np.argmin(cost))
         return OperatingPoint(float(cost[best]), self._threshold(int(missed[best]), int(alarms[best])))
 
+    def at_fpr(self, most: float) -> OperatingPoint:
+        """Least FNR whose FPR is at most ``most``, in [0, 1], and a threshold that gives it."""
+        if not 0 <= most <= 1:
+            raise ValueError(f"a rate lies in [0, 1]; got {most}")
+        missed, alarms = self._corners
+        # Alarms are allowed up to a whole number, which rounding must not take away: 0.29 of 100 are 29.
+        allowed = int(np.floor(np.nextafter(most * self.nontarget.size, np.inf)))
+        first = int(np.argmax(alarms <= allowed))
+        return OperatingPoint(
+            float(missed[first]) / self.target.size, self._threshold(int(missed[first]), int(alarms[first]))
+        )
+
     def det_curve(
         self,
     ) -> tuple[NDArray[np.floating[Any]], NDArray[np.float64], NDArray[np.float64]]:
