@@ -392,7 +392,10 @@ def test_verify_gives_score_decision_and_the_threshold_s_origin(
     assert answer["same_voice"] is True
     code, out, _ = voxangle("verify", *same, "--threshold", "1.5")
     assert "different voices" in out
-    assert "given on the command line" in out
+    assert "given by you" in out
+    code, _, err = voxangle("verify", *same, "--threshold", "far-7%")
+    assert code == 2
+    assert "threshold far-7%: expected a number or one of the model's: eer" in err
 
 
 def test_verify_cuts_as_it_is_asked_to(voxangle: Terminal, run: Path, voices: Path) -> None:

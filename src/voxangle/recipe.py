@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
@@ -195,26 +195,40 @@ class Recipe(Config):
         """The effective recipe, defaults filled in, as plain data."""
         return self.model_dump(mode="json")
 
+    def published(self) -> dict[str, Any]:
+        """As ``plain``, with no more than the names of files and folders: where they lie is its owner's business."""
+        names = self._with_places(
+            lambda path: Path(path.name), lambda url: url.rstrip("/").rpartition("/")[2]
+        )
+        return names.plain()
+
     def write(self, path: Path) -> None:
         """Write the effective recipe as YAML, atomically."""
         with atomic_write(path) as temporary:
             temporary.write_text(yaml.safe_dump(self.plain(), sort_keys=False), encoding="utf-8")
 
     def _with_absolute_paths(self, folder: Path) -> Recipe:
-        def absolute(path: Path | None) -> Path | None:
-            return path and (folder / path.expanduser()).resolve()
+        return self._with_places(
+            lambda path: (folder / path.expanduser()).resolve(), lambda url: _absolute_url(url, folder)
+        )
+
+    def _with_places(self, of_path: Callable[[Path], Path], of_url: Callable[[str], str]) -> Recipe:
+        """The recipe with every file and folder that it names said in another way."""
+
+        def changed(path: Path | None) -> Path | None:
+            return path and of_path(path)
 
         places = self.data.corpora and {
-            name: place.model_copy(update={"root": absolute(place.root)})
+            name: place.model_copy(update={"root": changed(place.root)})
             for name, place in self.data.corpora.items()
         }
-        shards = self.data.shards and _absolute_url(self.data.shards, folder)
-        banks = {name: absolute(getattr(self.augment, name)) for name in ("musan", "rirs", "music")}
+        shards = self.data.shards and of_url(self.data.shards)
+        banks = {name: changed(getattr(self.augment, name)) for name in ("musan", "rirs", "music")}
         return self.model_copy(
             update={
-                "start_from": absolute(self.start_from),
+                "start_from": changed(self.start_from),
                 "data": self.data.model_copy(
-                    update={"root": absolute(self.data.root), "shards": shards, "corpora": places}
+                    update={"root": changed(self.data.root), "shards": shards, "corpora": places}
                 ),
                 "augment": self.augment.model_copy(update=banks),
             }

@@ -33,7 +33,11 @@ CARD = ModelCard(
     name="a small one",
     encoder=CONFIG,
     filterbank=FilterbankConfig(bins=20, low_hz=60.0),
-    threshold=Threshold(value=0.31, source="40 validation trials", false_acceptance=0.1, false_rejection=0.1),
+    thresholds=(
+        Threshold(
+            name="eer", value=0.31, source="40 validation trials", false_acceptance=0.1, false_rejection=0.1
+        ),
+    ),
     training=TrainingSummary(recipe="demo", corpora=("debian-voices",), steps=300, seed=1),
 )
 
@@ -330,7 +334,11 @@ class TestOneFile:
         model().save(file)
         content = file.read_bytes()
         first, second = b'"embedding_norm.weight"', b'"embedding_norm.bias"'
-        swapped = content.replace(first, b"<changing places>").replace(second, first).replace(b"<changing places>", second)
+        swapped = (
+            content.replace(first, b"<changing places>")
+            .replace(second, first)
+            .replace(b"<changing places>", second)
+        )
         assert len(swapped) == len(content)
         file.write_bytes(swapped)
         with pytest.raises(CheckpointError, match="not the weights that it describes"):

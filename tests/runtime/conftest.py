@@ -12,13 +12,17 @@ from voxangle.encoders import ECAPATDNN, ECAPATDNNConfig, Embedder, ModelCard
 from voxangle.encoders.onnx_export import export_onnx
 from voxangle.features import Filterbank, FilterbankConfig
 from voxangle.runtime import Threshold
+from voxangle.runtime.card import Calibration
 
 CONFIG = ECAPATDNNConfig(bins=20, channels=8, scale=2, aggregation=12, squeeze=4, attention=4, dimension=10)
 CARD = ModelCard(
     name="tiny",
     encoder=CONFIG,
     filterbank=FilterbankConfig(bins=20),
-    threshold=Threshold(value=0.4, source="forty trials", false_acceptance=0.1, false_rejection=0.1),
+    thresholds=(
+        Threshold(name="eer", value=0.4, source="forty trials", false_acceptance=0.1, false_rejection=0.1),
+    ),
+    calibration=Calibration(scale=9.0, offset=-3.0, source="forty trials"),
 )
 
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from voxangle.data import Manifest, Utterance
 from voxangle.errors import AudioError, StorageError
-from voxangle.runtime import BaseEmbedder, Threshold, sources
+from voxangle.runtime import BaseEmbedder, sources
 from voxangle.runtime.archive import read_embeddings, stream_embeddings, write_embeddings
+from voxangle.runtime.card import Calibration, Threshold
 from voxangle.runtime.corpus import Written, embed_corpus, here
 from voxangle.runtime.embedding import PartSize
 from voxangle.runtime.parts import PartFolder
@@ -31,7 +32,8 @@ PART = PartSize(recordings=5)
 
 class Card:
     name = "sums"
-    threshold: Threshold | None = None
+    thresholds: tuple[Threshold, ...] = ()
+    calibration: Calibration | None = None
 
 
 class Sums(BaseEmbedder):

@@ -60,7 +60,8 @@ def test_the_model_comes_with_its_card(exported: Path) -> None:
         model = OnnxEmbedder.load(exported / name)
         assert model.dimension == trained.dimension == 10
         assert model.card.name == "tiny"
-        assert model.card.threshold == trained.card.threshold
+        assert model.card.thresholds == trained.card.thresholds
+        assert model.card.calibration == trained.card.calibration is not None
         assert model.weights_sha256 == trained.weights_sha256 != ""
         assert model.metadata.precision == precision
         assert model.metadata.sample_rate == 16_000

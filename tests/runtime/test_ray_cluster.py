@@ -34,7 +34,7 @@ root, out, files = json.loads(sys.argv[1])
 out = Path(out)
 
 class Card:
-    name, threshold = "sums", None
+    name, thresholds, calibration = "sums", (), None
 
 class Sums(BaseEmbedder):
     card, dimension, scale = Card(), 3, 1.0

@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from voxangle.audio import load
 from voxangle.errors import AudioError, SilenceError
-from voxangle.runtime import BaseEmbedder, Threshold
+from voxangle.runtime import BaseEmbedder
+from voxangle.runtime.card import Calibration, Threshold
 from voxangle.runtime.sources import AudioFile
 from voxangle.runtime.windows import Windows
 
@@ -27,7 +28,8 @@ SHORT = Windows(seconds=2.0)
 
 class Card:
     name = "sums"
-    threshold: Threshold | None = None
+    thresholds: tuple[Threshold, ...] = ()
+    calibration: Calibration | None = None
 
 
 class Sums(BaseEmbedder):

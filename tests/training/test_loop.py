@@ -57,11 +57,16 @@ def test_a_run_leaves_a_recipe_a_log_a_checkpoint_and_a_model(recipe_file: Path,
     assert [row["step"] for row in validations] == [10, 20]
 
     embedder = Embedder.load(model)
-    assert embedder.card.threshold is not None
-    assert embedder.card.threshold.false_acceptance == validations[-1]["validation_eer"]
-    assert "validation trials" in embedder.card.threshold.source
+    limit = embedder.card.thresholds[0]
+    assert limit.name == "eer"
+    assert limit.false_acceptance == validations[-1]["validation_eer"]
+    assert "validation trials" in limit.source
     assert embedder.card.training is not None
     assert embedder.card.training.steps == 20
+    told = embedder.card.training.settings
+    assert told["schedule"]["steps"] == 20
+    assert not [line for line in json.dumps(told).split('"') if "/" in line]
+    assert embedder.card.attributions == ()  # nobody's licence: it learned from a folder of one's own
     assert np.isfinite(embedder.embed([np.sin(np.arange(16_000) / 9).astype(np.float32)])).all()
 
 

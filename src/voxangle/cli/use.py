@@ -103,42 +103,38 @@ def verify(
     first: Annotated[Path, typer.Argument(help="A recording.")],
     second: Annotated[Path, typer.Argument(help="Another recording.")],
     model: Model = None,
-    threshold: Annotated[float | None, typer.Option(help="Decide here instead of at the model's.")] = None,
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            help="Decide here: a score, or one of the model's by name (eer, far-1%, ...); its first."
+        ),
+    ] = None,
     runtime: RuntimeOption = None,
     window: Window = None,
     overlap: Overlap = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Is it the same voice? The score, the decision, and where the threshold comes from."""
-    import math
-
     import numpy as np
+
+    from voxangle.runtime.card import choose_threshold
 
     embedder = _loaded(model, runtime, window, overlap)
     a, b = embedder.embed_files([first, second]).embeddings
     score = float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-    known = embedder.card.threshold
-    if threshold is not None and not math.isfinite(threshold):
-        raise VoxangleError(f"--threshold {threshold}: expected a number")
-    if threshold is not None:
-        limit, source = threshold, "given on the command line"
-    elif known is not None:
-        limit, source = known.value, known.source
-        if known.false_acceptance is not None and known.false_rejection is not None:
-            source += (
-                f": {100 * known.false_acceptance:.1f} % false acceptances, "
-                f"{100 * known.false_rejection:.1f} % false rejections there"
-            )
-    else:
-        limit, source = None, "the model has none; give one with --threshold"
-    same = None if limit is None else score >= limit
+    limit = choose_threshold(embedder.card, threshold)
+    fit = embedder.card.calibration
+    ratio = None if fit is None else fit.log_likelihood_ratio(score)
+    source = "the model has none; give one with --threshold" if limit is None else str(limit)
+    same = None if limit is None else score >= limit.value
     if as_json:
         print_json(
             {
                 "score": score,
                 "same_voice": same,
-                "threshold": limit,
+                "threshold": limit and limit.value,
                 "threshold_source": source,
+                "log_likelihood_ratio": ratio,
                 "model": embedder.card.name,
             }
         )
@@ -147,8 +143,12 @@ def verify(
     console = open_console()
     console.print(f"[bold]{decision}[/bold]", highlight=False)
     console.print(f"score      {score:.4f} (cosine)", highlight=False)
+    if fit is not None:
+        console.print(
+            f"LLR        {ratio:+.2f} (natural logarithm; {fit.source})", highlight=False, soft_wrap=True
+        )
     console.print(
-        f"threshold  {'none' if limit is None else f'{limit:.4f}'} ({source})",
+        f"threshold  {'none' if limit is None else f'{limit.value:.4f}'} ({source})",
         highlight=False,
         soft_wrap=True,
     )

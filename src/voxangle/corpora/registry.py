@@ -56,6 +56,9 @@ class Get(Protocol):
         """Fetch into ``root`` the subsets (all by default), from the mirrors before any other address."""
 
 
+YOURS = "yours"
+
+
 @dataclass(frozen=True)
 class CorpusReader:
     """One kind of corpus.
@@ -77,6 +80,11 @@ class CorpusReader:
     get: Get | None = None
     how_to_get: str = ""
     check: Check | None = None
+
+    @property
+    def is_published(self) -> bool:
+        """Whether others made it, under a licence of theirs; else it is a layout for recordings of your own."""
+        return self.licence != YOURS
 
 
 CORPORA: dict[str, CorpusReader] = {
@@ -163,26 +171,26 @@ CORPORA: dict[str, CorpusReader] = {
         CorpusReader(
             "folder",
             "your own recordings: SPEAKER/UTTERANCE.wav (or flac, mp3 ...)",
-            "yours",
+            YOURS,
             folder.read,
         ),
         CorpusReader(
             "table",
             "your own recordings: a CSV or Parquet of paths and speakers, with trial lists",
-            "yours",
+            YOURS,
             table.read,
         ),
-        CorpusReader("kaldi", "Kaldi data folders: wav.scp, utt2spk, segments, trials", "yours", kaldi.read),
+        CorpusReader("kaldi", "Kaldi data folders: wav.scp, utt2spk, segments, trials", YOURS, kaldi.read),
         CorpusReader(
             "lhotse",
             "lhotse manifests: recordings with supervisions, or cuts",
-            "yours",
+            YOURS,
             lhotse_manifests.read,
         ),
         CorpusReader(
             "audio-folder",
             "Hugging Face data sets on disk: metadata, folders of labels, Parquet or Arrow",
-            "yours",
+            YOURS,
             audio_folder.read,
         ),
     )

@@ -100,7 +100,7 @@ class ModelCard(Config):
         encoder: the encoder's settings; ``architecture`` names it in ``ENCODERS``.
         filterbank: the features' settings.
         sample_rate: of the waveforms it reads, in Hz.
-        threshold: the threshold it decides at; None if none was set.
+        thresholds: where it can decide; the first is meant where none is named. Empty if none was set.
         calibration: what turns its scores into log-likelihood ratios; None if that was not fitted.
         training: how it was trained; None if unknown.
         origin: where its weights came from; None if voxangle trained them.
@@ -114,7 +114,7 @@ class ModelCard(Config):
     encoder: EncoderConfig
     filterbank: AnyFilterbankConfig = FilterbankConfig()
     sample_rate: int = SAMPLE_RATE
-    threshold: Threshold | None = None
+    thresholds: tuple[Threshold, ...] = ()
     calibration: Calibration | None = None
     training: TrainingSummary | None = None
     origin: Origin | None = None

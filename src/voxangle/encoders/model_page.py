@@ -94,14 +94,8 @@ def _figure(metric: Metric, value: float) -> str:
 
 
 def _decision(card: ModelCard) -> Iterator[str]:
-    if (limit := card.threshold) is not None:
-        rates = ""
-        if limit.false_acceptance is not None and limit.false_rejection is not None:
-            rates = (
-                f" ({100 * limit.false_acceptance:.1f} % false acceptances, "
-                f"{100 * limit.false_rejection:.1f} % false rejections there)"
-            )
-        yield f"One voice from a cosine score of {limit.value:.4f}: {limit.source}{rates}."
+    for limit in card.thresholds:
+        yield f"`{limit.name}`: one voice from a cosine score of {limit.value:.4f} ({limit})."
     if (fit := card.calibration) is not None:
         yield f"Log-likelihood ratio: {fit.scale:.4g} x score {fit.offset:+.4g} ({fit.source})."
 

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from voxangle.audio import SAMPLE_RATE
 from voxangle.config import Config
 from voxangle.errors import CheckpointError
-from voxangle.runtime.card import Threshold
+from voxangle.runtime.card import Calibration, Threshold
 from voxangle.runtime.embedding import MINIMUM_SECONDS
 from voxangle.runtime.onnx_checksum import CHECKSUM, PLACEHOLDER
 
@@ -40,14 +40,16 @@ class ExportedCard(Config):
 
     Attributes:
         name: what people call it.
-        threshold: the threshold it decides at; None if none was set.
+        thresholds: where it can decide; the first is meant where none is named. Empty if none was set.
+        calibration: what turns its scores into log-likelihood ratios; None if that was not fitted.
     """
 
     # The settings of the encoder and all else are in the graph already; they stay readable as plain data.
     model_config = ConfigDict(extra="allow")
 
     name: str
-    threshold: Threshold | None = None
+    thresholds: tuple[Threshold, ...] = ()
+    calibration: Calibration | None = None
 
 
 class OnnxMetadata(Config):

@@ -20,27 +20,28 @@ from torch.nn.parallel import DistributedDataParallel
 
 from voxangle.augment import Augmenter, build_banks
 from voxangle.console import counting
+from voxangle.corpora import CORPORA
 from voxangle.data.batches import CropBatch
 from voxangle.encoders import build_encoder
-from voxangle.encoders.card import ModelCard, TrainingSummary
+from voxangle.encoders.card import Attribution, ModelCard, TrainingSummary
 from voxangle.encoders.embedder import Embedder
 from voxangle.errors import CheckpointError, DivergenceError
 from voxangle.features import build_filterbank
-from voxangle.metrics import OperatingPoint, eer
+from voxangle.metrics import SortedScores
 from voxangle.objectives import Objective, backward_balanced
 from voxangle.objectives.gathering import gather_embeddings, gather_labels
 from voxangle.recipe import Recipe
-from voxangle.runtime import Threshold
 from voxangle.scoring import cosine_scores
 from voxangle.storage import cache_folder, writable_folder
 from voxangle.training.checkpoint import CHECKPOINT, Checkpoint
 from voxangle.training.config import OptimizerConfig
+from voxangle.training.decision import decide_by
 from voxangle.training.distributed import Ranks, agree, joined_ranks
 from voxangle.training.feed import open_feed
 from voxangle.training.material import Material, gather_material
 from voxangle.training.progress import Log, StepRecord, TrainingProgress, say
 from voxangle.training.schedule import contrast_is_on, lr_factor, margin_ramp
-from voxangle.training.start import origin_of, start_from
+from voxangle.training.start import card_of, start_from
 
 __all__ = ["Run", "TrainingInterrupted", "train"]
 
@@ -120,7 +121,7 @@ class Run:
         if recipe.start_from and not self.step:
             for note in start_from(recipe, self.speakers, self.encoder, self.objective):
                 say(console, note)
-        self.origin = origin_of(recipe.start_from) if recipe.start_from else None
+        self.ancestor = card_of(recipe.start_from) if recipe.start_from else None
         self.parallel: nn.Module = self.encoder
         if ranks.world_size > 1:
             self.parallel = DistributedDataParallel(self.encoder)
@@ -134,7 +135,7 @@ class Run:
             self.console.print(f"going on after step {self.step}", highlight=False)
         steps = recipe.schedule.steps
         log = Log(self.folder, self.step, tensorboard=watch.tensorboard) if self.ranks.leads else None
-        point = None
+        scores = None
         with (
             TrainingProgress(self.console, first_step=self.step, steps=steps) as progress,
             _asked_to_stop() as stop,
@@ -157,10 +158,11 @@ class Run:
                 last = self.step == steps
                 if last or (watch.validate_every and self.step % watch.validate_every == 0):
                     began = time.perf_counter()
-                    point = self._validate()
-                    if point and log:
-                        log.write_validation(self.step, point.rate)
-                        progress.say(f"step {self.step}: validation EER {100 * point.rate:.2f} %")
+                    scores = self._validate()
+                    if scores and log:
+                        rate = scores.eer().rate
+                        log.write_validation(self.step, rate)
+                        progress.say(f"step {self.step}: validation EER {100 * rate:.2f} %")
                     since += time.perf_counter() - began
                 stopping = agree(stop.is_set, self.ranks)
                 if stopping or last or self.step % watch.checkpoint_every == 0:
@@ -169,10 +171,10 @@ class Run:
                     raise TrainingInterrupted(self.step, self.folder)
         if log:
             log.close()
-        if point is None:  # nothing was left to do
-            point = self._validate()
+        if scores is None:  # nothing was left to do
+            scores = self._validate()
         if self.ranks.leads:
-            self._embedder(point).save(self.folder / "model")
+            self._embedder(scores).save(self.folder / "model")
         return self.folder / "model"
 
     def take(self, batch: CropBatch) -> dict[str, Any]:
@@ -230,39 +232,42 @@ class Run:
                     "lengthen schedule.warm_up, bound optimizer.clip, or set training.precision to fp32"
                 )
 
-    def _validate(self) -> OperatingPoint | None:
-        """The validation EER and its threshold, on the leading rank."""
+    def _validate(self) -> SortedScores | None:
+        """The scores of the validation trials, on the leading rank."""
         validation, trials = self.material.validation, self.material.validation_trials
         if validation is None or trials is None or not self.ranks.leads:
             return None
         waveforms = [validation.read(row) for row in range(len(validation.samples))]
         embeddings = self._embedder(None).embed(waveforms)
         scores = cosine_scores(embeddings, trials)
-        return eer(scores[trials.target], scores[~trials.target])
+        return SortedScores.of(scores[trials.target], scores[~trials.target])
 
-    def _embedder(self, point: OperatingPoint | None) -> Embedder:
-        recipe, trials = self.recipe, self.material.validation_trials
-        threshold = None
-        if point and trials is not None:
-            threshold = Threshold(
-                value=point.threshold,
-                source=f"equal error rate on {len(trials)} validation trials of recipe '{recipe.name}', "
-                f"seed {recipe.seed}",
-                false_acceptance=point.rate,
-                false_rejection=point.rate,
-            )
+    def _embedder(self, scores: SortedScores | None) -> Embedder:
+        """The model as it stands, which decides and is calibrated by ``scores``, where there are some."""
+        recipe, before = self.recipe, self.ancestor
+        decision: dict[str, Any] = {}
+        if scores is not None:
+            decision = decide_by(scores, f"validation trials of recipe '{recipe.name}', seed {recipe.seed}")
+        corpora = tuple(source.corpus for source in recipe.data.sources)
+        owed = [
+            Attribution(name=name, licence=CORPORA[name].licence)
+            for name in corpora
+            if CORPORA[name].is_published
+        ]
         card = ModelCard(
             name=recipe.name,
             encoder=recipe.encoder,
             filterbank=recipe.features,
-            threshold=threshold,
             training=TrainingSummary(
                 recipe=recipe.name,
-                corpora=tuple(source.corpus for source in recipe.data.sources),
+                corpora=corpora,
                 steps=self.step,
                 seed=recipe.seed,
+                settings=recipe.published(),
             ),
-            origin=self.origin,
+            origin=before and before.origin,
+            attributions=tuple(dict.fromkeys([*(before.attributions if before else ()), *owed])),
+            **decision,
         )
         return Embedder(self.filterbank, self.encoder, card)
 

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from voxangle.encoders import Embedder, ModelCard, Origin
+from voxangle.encoders import Embedder, ModelCard
 from voxangle.errors import CheckpointError, nearest
 from voxangle.recipe import Recipe, as_yaml
 from voxangle.training.checkpoint import CHECKPOINT, Checkpoint
 
-__all__ = ["origin_of", "sections_of", "start_from"]
+__all__ = ["card_of", "sections_of", "start_from"]
 
 
 def start_from(recipe: Recipe, speakers: list[str], encoder: nn.Module, objective: nn.Module) -> list[str]:
@@ -68,10 +68,10 @@ def sections_of(card: ModelCard) -> dict[str, Any]:
     }
 
 
-def origin_of(place: Path) -> Origin | None:
-    """Where the weights of a model, or of a finished run, came from that another toolkit trained; else None."""
+def card_of(place: Path) -> ModelCard | None:
+    """The card of a model or of a finished run; None of anything else."""
     try:
-        return _model(place).card.origin
+        return _model(place).card
     except CheckpointError:
         return None
 
