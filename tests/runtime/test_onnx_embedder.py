@@ -127,7 +127,8 @@ def written(graph: onnx.ModelProto, target: Path, entries: dict[str, str]) -> No
         ({"sample_rate": "8000"}, "made for waveforms at 8000 Hz, but voxangle computes at 16000 Hz"),
         ({"sample_rate": "fast"}, "broken metadata .sample_rate: "),
         ({"minimum_samples": "48000"}, "made for recordings of 48000 samples or more"),
-        ({"format": "3"}, "format 3 is newer than this voxangle reads"),
+        ({"format": "1"}, "format 1 is older than this voxangle reads .2.; export the model again"),
+        ({"format": "3"}, "format 3 is newer than this voxangle reads .2.; upgrade voxangle"),
         ({"card": "{"}, "broken metadata"),
         ({"card": "{}"}, "broken metadata .card.name: "),
         ({"precision": "int4"}, "broken metadata .precision: "),
@@ -215,14 +216,16 @@ def test_a_flip_that_the_graph_does_not_show_is_told_as_such(exported: Path, tmp
             OnnxEmbedder.load(tmp_path / "flipped.onnx")
 
 
-def test_a_file_from_before_the_checksum_is_read(exported: Path, tmp_path: Path) -> None:
+def test_a_file_without_its_checksum_is_refused(exported: Path, tmp_path: Path) -> None:
     graph = onnx.load(exported / "model.onnx")
     entries = {entry.key: entry.value for entry in graph.metadata_props if entry.key != CHECKSUM}
-    onnx.helper.set_model_props(graph, entries | {"voxangle.format": "1"})
-    onnx.save(graph, tmp_path / "old.onnx")
-    assert OnnxEmbedder.load(tmp_path / "old.onnx").card.name == "tiny"
-    with pytest.raises(ValueError, match=r"old\.onnx: no entry 'voxangle\.sha256'"):
-        write_checksum(tmp_path / "old.onnx")
+    path = tmp_path / "flipped.onnx"
+    onnx.helper.set_model_props(graph, entries)
+    onnx.save(graph, path)
+    with pytest.raises(CheckpointError, match=DAMAGED):
+        OnnxEmbedder.load(path)
+    with pytest.raises(ValueError, match=r"flipped\.onnx: no entry 'voxangle\.sha256'"):
+        write_checksum(path)
 
 
 def test_a_copy_is_the_file(exported: Path, tmp_path: Path) -> None:

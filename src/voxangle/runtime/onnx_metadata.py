@@ -56,7 +56,7 @@ class OnnxMetadata(Config):
     """The metadata of an exported model, all but the file's checksum.
 
     Attributes:
-        format: of this metadata; files of the first have no checksum.
+        format: of this metadata.
         card: the model's card.
         sample_rate: of the waveforms that the graph takes, in Hz.
         minimum_samples: the fewest samples that a row of the graph's waveforms may have.
@@ -64,17 +64,12 @@ class OnnxMetadata(Config):
         precision: of the weights and products of the encoder; the features are float32 always.
     """
 
-    format: int = Field(default=FORMAT, ge=1, le=FORMAT)
+    format: int = Field(default=FORMAT, ge=FORMAT, le=FORMAT)
     card: ExportedCard
     sample_rate: int = SAMPLE_RATE
     minimum_samples: int = Field(default=MINIMUM_SAMPLES, ge=1)
     weights_sha256: str = ""
     precision: Precision = "float32"
-
-    @property
-    def checksummed(self) -> bool:
-        """Whether the file must have a checksum."""
-        return self.format > 1
 
     def entries(self) -> dict[str, str]:
         """The entries to be written, and a place for the checksum."""
@@ -93,7 +88,7 @@ class OnnxMetadata(Config):
             file: its name, for the errors.
 
         Raises:
-            CheckpointError: there are none of ours, they are broken or of a newer format, or the model is made for
+            CheckpointError: there are none of ours, they are broken or of another format, or the model is made for
                 another sample rate or for longer recordings.
         """
         ours = {
@@ -106,9 +101,13 @@ class OnnxMetadata(Config):
                 f"{file}: an ONNX model, but not one of `voxangle export onnx`: its metadata say nothing of voxangle; "
                 "export the model again with it"
             )
-        if ours.get("format", "").isdigit() and int(ours["format"]) > FORMAT:
+        number = ours.get("format", "")
+        if number.isdecimal() and int(number) != FORMAT:
+            age, cure = (
+                ("newer", "upgrade voxangle") if int(number) > FORMAT else ("older", "export the model again")
+            )
             raise CheckpointError(
-                f"{file}: format {ours['format']} is newer than this voxangle reads ({FORMAT}); upgrade voxangle"
+                f"{file}: format {number} is {age} than this voxangle reads ({FORMAT}); {cure}"
             )
         try:
             metadata = cls.model_validate({**ours, "card": json.loads(ours.get("card", "null"))})
