@@ -17,7 +17,18 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from voxangle.training.allocator import keep_freed_memory
 
-_NAMES = ("road", "balancing", "contrast", "metrics", "trials", "size", "loading", "augmentation", "encoders")
+_NAMES = (
+    "road",
+    "balancing",
+    "contrast",
+    "metrics",
+    "trials",
+    "size",
+    "loading",
+    "augmentation",
+    "encoders",
+    "embedding",
+)
 
 
 def main() -> None:
@@ -35,6 +46,7 @@ def main() -> None:
     from benchmarks.augmentation import augmentation
     from benchmarks.balancing import balancing
     from benchmarks.contrastive import contrast
+    from benchmarks.embedding import embedding
     from benchmarks.encoders import encoders
     from benchmarks.loading import loading
     from benchmarks.metrics import error_rates
@@ -54,6 +66,7 @@ def main() -> None:
         "loading": lambda: loading(3),
         "augmentation": lambda: augmentation(3),
         "encoders": lambda: encoders(options.rounds),
+        "embedding": lambda: embedding(5),
     }
     if unknown := set(options.names) - set(benchmarks):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(benchmarks)}")

@@ -1,18 +1,12 @@
-"""``python -m benchmarks.embedding``: from files to embeddings, against the encoder alone on ready features."""
+"""From files to embeddings, against the encoder alone on ready features."""
 
 from __future__ import annotations
 
-import argparse
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-
-# Before torch loads OpenMP, and before it allocates.
-os.environ.setdefault("GOMP_SPINCOUNT", "0")
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import soundfile
@@ -24,7 +18,6 @@ from voxangle.audio import SAMPLE_RATE
 from voxangle.encoders import ECAPATDNN, ECAPATDNNConfig, Embedder, ModelCard
 from voxangle.features import Filterbank, FilterbankConfig
 from voxangle.runtime.embedding import BATCH_SECONDS
-from voxangle.training.allocator import keep_freed_memory
 
 __all__ = ["embedding"]
 
@@ -32,12 +25,12 @@ _FORMATS = ("wav", "flac", "opus")
 _BARE_SECONDS = 7.5  # four fill a batch; VoxCeleb's are 8.2 s on average
 
 
-def embedding(rounds: int, minutes: float = 20.0, channels: int = 512) -> Iterator[Measurement]:
+def embedding(rounds: int, minutes: float = 10.0, channels: int = 512) -> Iterator[Measurement]:
     """The share of the bare encoder's throughput that embedding a folder of files reaches, by format.
 
     Args:
         rounds: how often each is timed, in turns.
-        minutes: of audio; few leave more padding (7 % of 3 minutes, 1.6 % of 20, 0.5 % of hours).
+        minutes: of audio; few leave more padding (7 % of 3 minutes, 2 % of 10, 0.5 % of hours).
         channels: of the ECAPA-TDNN.
     """
     torch.manual_seed(0)
@@ -119,21 +112,3 @@ def _write(folder: Path, seconds: float) -> float:
         if written >= seconds:
             return written
     raise ValueError(f"{seconds} s are too many")
-
-
-def main() -> None:
-    """Measure, and print a line each."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--minutes", type=float, default=20.0)
-    parser.add_argument("--channels", type=int, default=512)
-    options = parser.parse_args()
-    keep_freed_memory()
-    for m in embedding(options.rounds, options.minutes, options.channels):
-        held = "" if m.goal == "none" else f" ({m.goal}: {'held' if m.met else 'NOT held'})"
-        print(f"{m.name}: {m.value:.3f} [{m.low:.3f}, {m.high:.3f}] {m.unit}{held}; {m.detail}", flush=True)
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
-
-
-if __name__ == "__main__":
-    main()

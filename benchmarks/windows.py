@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from voxangle.audio import SAMPLE_RATE, Waveform, load
+from voxangle.audio import SAMPLE_RATE
 from voxangle.corpora import corpus_reader
 from voxangle.encoders import Embedder
+from voxangle.runtime.sources import AudioFile, Samples
 from voxangle.runtime.windows import Windows
 
 __all__ = ["joined_recordings"]
@@ -18,7 +19,7 @@ __all__ = ["joined_recordings"]
 _CUTS = ((120.0, 0.0), (60.0, 0.0), (60.0, 6.0), (60.0, 30.0), (30.0, 0.0), (10.0, 0.0), (10.0, 1.0))
 
 
-def joined_recordings(table: Path, *, speakers: int, shortest: float, longest: float) -> list[Waveform]:
+def joined_recordings(table: Path, *, speakers: int, shortest: float, longest: float) -> list[Samples]:
     """The recordings of each of several speakers, one after the other, drawn with a fixed seed.
 
     Args:
@@ -27,16 +28,18 @@ def joined_recordings(table: Path, *, speakers: int, shortest: float, longest: f
         shortest: seconds that a speaker must have.
         longest: seconds that are taken.
     """
-    by_speaker: dict[str, list[Path]] = {}
+    by_speaker: dict[str, list[AudioFile]] = {}
     seconds: dict[str, float] = {}
     for manifest in corpus_reader("table").read(table).splits.values():
         for one in manifest:
-            by_speaker.setdefault(one.speaker, []).append(manifest.root / one.path)
+            by_speaker.setdefault(one.speaker, []).append(
+                AudioFile(manifest.root / one.path, one.start, one.seconds or None)
+            )
             seconds[one.speaker] = seconds.get(one.speaker, 0.0) + one.seconds
     enough = sorted(speaker for speaker, total in seconds.items() if total >= shortest)
     drawn = np.random.default_rng(0).permutation(len(enough))[:speakers]
     most = round(longest * SAMPLE_RATE)
-    return [np.concatenate([load(path) for path in by_speaker[enough[i]]])[:most] for i in drawn]
+    return [np.concatenate([file.read(None) for file in by_speaker[enough[i]]])[:most] for i in drawn]
 
 
 def main() -> None:
