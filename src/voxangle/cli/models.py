@@ -21,6 +21,8 @@ def import_(
 ) -> None:
     """A model of another toolkit as one of ours, with the same embeddings. Nothing in its files is run."""
     from voxangle.encoders.foreign import import_model
+    from voxangle.recipe import as_yaml
+    from voxangle.training.start import sections_of
 
     model = import_model(toolkit, path, out, name=name)
     origin = model.card.origin
@@ -33,6 +35,8 @@ def import_(
     typer.echo(f"licence of the weights: {origin.licence or 'not stated beside them'}")
     if model.left_out:
         typer.echo(f"left out, a classifier's: {', '.join(model.left_out)}")
+    begins = {"start_from": str(out.resolve()), **sections_of(model.card)}
+    typer.echo(f"a recipe that trains it further begins with:\n{as_yaml(begins)}", nl=False)
 
 
 @app.command()

@@ -35,12 +35,11 @@ from voxangle.objectives.gathering import gather_embeddings, gather_labels
 from voxangle.objectives.jacobian_descent import cagrad, imtl_g, pcgrad, upgrad
 from voxangle.objectives.margins import additive_angular_margin
 from voxangle.objectives.nt_xent import nt_xent_am_loss
-from voxangle.objectives.objective import KINDS, Objective, ObjectiveConfig
+from voxangle.objectives.objective import Objective, ObjectiveConfig
 from voxangle.objectives.sharded import class_shard, sharded_aam_softmax_loss, sharded_own_class_posterior
 from voxangle.objectives.sphereface2 import sphereface2_initial_bias, sphereface2_loss
 
 __all__ = [
-    "KINDS",
     "AAMSoftmaxConfig",
     "AAMSoftmaxLoss",
     "AMSoftmaxConfig",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typing
-from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -28,7 +26,6 @@ from voxangle.objectives.contrasts import (
 from voxangle.objectives.jacobian_descent import cagrad, imtl_g, pcgrad, upgrad
 
 __all__ = [
-    "KINDS",
     "BalancingConfig",
     "ClassificationConfig",
     "ContrastiveConfig",
@@ -131,17 +128,6 @@ BalancingConfig = Annotated[
     Field(discriminator="kind"),
     _by_default("mgda"),
 ]
-
-
-def _kinds(union: object) -> Iterable[str]:
-    for config in typing.get_args(typing.get_args(union)[0]):
-        yield from typing.get_args(config.model_fields["kind"].annotation)
-
-
-KINDS = frozenset(
-    kind for union in (ClassificationConfig, ContrastiveConfig, BalancingConfig) for kind in _kinds(union)
-)
-"""Every ``kind`` that a section of an objective may be of."""
 
 
 class ObjectiveConfig(Config):
