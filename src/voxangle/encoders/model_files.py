@@ -136,6 +136,8 @@ def _place_of(path: Path) -> Path:
     """
     if path.name == WEIGHTS and (path.parent / DESCRIPTION).exists():
         return path.parent
+    if path.suffix == ".onnx":
+        raise CheckpointError(f"{path}: an exported model, to be used as it is; name the one it was made from")
     if path.is_file():
         return path
     for folder in (path, path / "model"):
