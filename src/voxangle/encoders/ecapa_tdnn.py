@@ -112,7 +112,7 @@ class ECAPATDNN(Encoder):
         """Embeddings of features; see ``Encoder.forward``.
 
         Raises:
-            ValueError: a row is shorter than what its flavour reflects at the ends, 5 frames.
+            ValueError: F is less than 5, and the flavour reflects 4 frames at the ends.
         """
         if self.flavour.reflects and features.shape[1] <= DILATIONS[-1]:
             raise ValueError(

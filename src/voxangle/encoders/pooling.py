@@ -144,15 +144,16 @@ class AttentiveStatistics(nn.Module):
 
     def _statistics(self, x: Tensor, padding: Tensor | None) -> Tensor:
         """Mean and standard deviation of the recording."""
+        x = at_least_float32(x)
         if padding is None:
-            variance, mean = torch.var_mean(at_least_float32(x), dim=-1, correction=0)
+            variance, mean = torch.var_mean(x, dim=-1, correction=0)
             frames = torch.full_like(mean[:, :1], x.shape[-1])
         else:
             real = ~padding
             frames = real.sum(dim=-1)
-            mean, variance = _moments(x, real / frames.unsqueeze(-1))
+            mean, variance = _moments(x, real.to(x.dtype) / frames.unsqueeze(-1))
         if self.correction:
-            variance = variance * (frames / (frames - self.correction).clamp(min=1))
+            variance = variance * frames / (frames - self.correction).clamp(min=1)
         return torch.cat([mean, variance.clamp(min=self.floor).sqrt()], dim=1)
 
 
