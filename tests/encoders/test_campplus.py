@@ -1,4 +1,4 @@
-"""CAM++ against the paper: its size, its arithmetic, its segments, and its deafness to padding."""
+"""CAM++ against the paper: its size, its arithmetic, and its segments."""
 
 from __future__ import annotations
 
@@ -161,82 +161,13 @@ def test_a_context_is_the_mean_of_the_recording_and_of_the_segment() -> None:
             torch.testing.assert_close(spread[row, :, t], real.mean(dim=1) + segment.mean(dim=1))
 
 
-def test_padding_in_a_batch_changes_no_embedding() -> None:
-    encoder = trained().double()
-    lengths = torch.tensor([60, 1, 2, 33, 59, 13, 14, 15])
-    features = 3 * torch.randn(8, 75, SMALL.bins, dtype=torch.float64)
-    with torch.no_grad():
-        together = encoder(features, lengths)
-        alone = torch.cat([encoder(features[row : row + 1, :n]) for row, n in enumerate(lengths)])
-    assert alone.std(dim=0).min() > 0.01
-    assert (together - alone).abs().max() <= 1e-10
-
-
-def test_what_stands_in_the_padding_is_not_heard_and_not_changed() -> None:
-    encoder = trained()
-    features, lengths = torch.randn(2, 30, SMALL.bins), torch.tensor([30, 11])
-    loud = features.clone()
-    loud[1, 11:] = torch.nan
-    with torch.no_grad():
-        torch.testing.assert_close(encoder(loud, lengths), encoder(features, lengths), rtol=0, atol=0)
-    assert loud[1, 11:].isnan().all()
-
-
-def test_lengths_without_padding_change_nothing() -> None:
-    encoder = trained()
-    features = torch.randn(3, 30, SMALL.bins)
-    with torch.no_grad():
-        torch.testing.assert_close(encoder(features, torch.full((3,), 30)), encoder(features))
-
-
-@pytest.mark.parametrize("padded", [False, True])
-def test_gradients_reach_every_parameter(padded: bool) -> None:
-    encoder = trained().train()
-    embeddings = encoder(torch.randn(4, 40, SMALL.bins), torch.tensor([40, 25, 9, 40]) if padded else None)
-    # A plain sum would vanish through the last normalisation.
-    (embeddings * torch.randn_like(embeddings)).sum().backward()
-    for name, parameter in encoder.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-        assert parameter.grad.abs().max() > 0, name
-
-
-def test_a_recording_that_does_not_vary_has_finite_gradients() -> None:
-    encoder = trained()
-    features = torch.ones(2, 30, SMALL.bins, requires_grad=True)
-    encoder(features).sum().backward()
-    assert features.grad is not None
-    assert features.grad.isfinite().all()
-
-
-def test_learns_under_autocast_with_statistics_in_float32() -> None:
-    encoder = trained().train()
-    pooled = []
-    encoder.pooling.register_forward_hook(lambda _module, _inputs, output: pooled.append(output))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        embeddings = encoder(torch.randn(4, 30, SMALL.bins))
-    assert pooled[0].dtype == torch.float32
-    embeddings.float().square().sum().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in encoder.parameters())
+def test_a_context_is_counted_in_float32_under_bfloat16() -> None:
+    torch.manual_seed(0)
     half = torch.rand(1, 2, 1000).bfloat16()
     contexts = Segments.of(half, None, 100).contexts(half)
     torch.testing.assert_close(
         contexts, Segments.of(half, None, 100).contexts(half.float()), rtol=0, atol=1e-5
     )
-
-
-def test_exports_with_dynamic_batch_and_time() -> None:
-    encoder = trained()
-    batch, time = torch.export.Dim("batch"), torch.export.Dim("time", min=3)
-    program = torch.export.export(
-        encoder,
-        (torch.randn(2, 9, SMALL.bins), torch.tensor([9, 7])),
-        dynamic_shapes=({0: batch, 1: time}, {0: batch}),
-    ).module()
-    for total in (3, 13, 14, 15, 28, 77):
-        features, frames = torch.randn(3, total, SMALL.bins), torch.tensor([total, 1, total // 2])
-        with torch.no_grad():
-            torch.testing.assert_close(program(features, frames), encoder(features, frames))
 
 
 def test_settings_out_of_range_are_refused() -> None:

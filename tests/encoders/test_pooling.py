@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from voxangle.encoders.pooling import (
     AttentiveStatistics,
@@ -50,6 +54,21 @@ def test_a_small_deviation_on_a_large_mean_survives_float32() -> None:
     x = 300.0 + 0.05 * torch.randn(1, 1, 400, generator=torch.Generator().manual_seed(0))
     _, deviation = weighted_statistics(x, torch.full((1, 1, 400), 1 / 400))
     assert deviation.item() == pytest.approx(x.double().std(correction=0).item(), rel=1e-3)
+
+
+def test_bfloat16_is_counted_in_float32() -> None:
+    x = (100 + torch.randn(2, 3, 400)).bfloat16()
+    padding = padding_of([400, 300], 400)
+    shares = torch.full((2, 1, 400), 1 / 400)
+    for count in (
+        mean_over_time,
+        lambda x: mean_over_time(x, padding),
+        lambda x: torch.cat(weighted_statistics(x, shares)),
+        TemporalStatistics(),
+        lambda x: TemporalStatistics()(x, padding),
+    ):
+        assert count(x).dtype == torch.float32
+        torch.testing.assert_close(count(x), count(x.float()), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("padded", [False, True])
@@ -115,10 +134,16 @@ def test_frame_attention_sees_one_frame_at_a_time() -> None:
     np.testing.assert_allclose(pooling(h)[0].detach(), np.concatenate([mean, deviation]), atol=1e-10)
 
 
-@pytest.mark.parametrize("kind", [AttentiveStatistics, FrameAttentiveStatistics])
-def test_what_stands_in_the_padding_is_not_heard(
-    kind: type[AttentiveStatistics | FrameAttentiveStatistics],
-) -> None:
+@pytest.mark.parametrize(
+    "kind",
+    [
+        AttentiveStatistics,
+        partial(AttentiveStatistics, context=False),
+        partial(AttentiveStatistics, norm=True, correction=1),
+        FrameAttentiveStatistics,
+    ],
+)
+def test_what_stands_in_the_padding_is_not_heard(kind: Callable[[int], nn.Module]) -> None:
     pooling = kind(4).eval()
     x = torch.randn(2, 4, 10)
     padding = padding_of([10, 6], 10)

@@ -1,4 +1,4 @@
-"""SimAM-ResNet against its papers: its sizes, its arithmetic, and its deafness to padding."""
+"""SimAM-ResNet against its papers: its sizes and its arithmetic."""
 
 from __future__ import annotations
 
@@ -154,65 +154,6 @@ def test_computes_what_the_papers_write(frames: int) -> None:
         torch.testing.assert_close(
             encoder(features[None])[0].double(), reference(encoder, features), rtol=1e-4, atol=1e-4
         )
-
-
-def test_padding_in_a_batch_changes_no_embedding() -> None:
-    encoder = trained()
-    lengths = torch.tensor([75, 1, 2, 8, 9, 16, 17, 33, 60, 74])
-    features = 2 * torch.randn(len(lengths), 75, SMALL.bins)
-    alone = [encoder(features[row : row + 1, :n]) for row, n in enumerate(lengths)]
-    for row, n in enumerate(lengths):
-        features[row, n:] = torch.nan
-    together = encoder(features, lengths)
-    assert torch.cat(alone).std(dim=0).min() > 0.02
-    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-4)
-
-
-def test_lengths_without_padding_change_nothing() -> None:
-    encoder = trained()
-    features = torch.randn(3, 30, SMALL.bins)
-    with torch.no_grad():
-        torch.testing.assert_close(encoder(features, torch.full((3,), 30)), encoder(features))
-
-
-@pytest.mark.parametrize("padded", [False, True])
-def test_gradients_reach_every_parameter(padded: bool) -> None:
-    encoder = trained().train()
-    frames = torch.tensor([30, 20, 9, 30]) if padded else None
-    encoder(torch.randn(4, 30, SMALL.bins), frames).square().sum().backward()
-    for name, parameter in encoder.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-        # What is added to the scores of all frames alike cannot matter to their softmax.
-        if name != "pooling.score.bias":
-            assert parameter.grad.abs().max() > 0, name
-
-
-def test_learns_under_autocast_with_pooled_statistics_in_float32() -> None:
-    encoder = trained().train()
-    pooled = []
-    encoder.pooling.register_forward_hook(lambda _module, _inputs, output: pooled.append(output))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        embeddings = encoder(torch.randn(4, 30, SMALL.bins))
-    assert pooled[0].dtype == torch.float32
-    embeddings.float().square().sum().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in encoder.parameters())
-
-
-def test_exports_with_dynamic_batch_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From 9 frames on: the exporter takes a length that three strides make 1 for another program."""
-    monkeypatch.setitem(STAGES, SMALL.depth, (1, 1, 1, 1))
-    encoder = trained()
-    batch, time = torch.export.Dim("batch"), torch.export.Dim("time", min=9)
-    program = torch.export.export(
-        encoder,
-        (torch.randn(2, 30, SMALL.bins), torch.tensor([30, 20])),
-        dynamic_shapes=({0: batch, 1: time}, {0: batch}),
-    )
-    for total in (9, 77):
-        features, frames = torch.randn(5, total, SMALL.bins), torch.tensor([total, 3, 9, 1, total - 1])
-        with torch.no_grad():
-            torch.testing.assert_close(program.module()(features, frames), encoder(features, frames))
 
 
 def test_an_unknown_depth_is_told_the_known_ones() -> None:
