@@ -201,11 +201,9 @@ def test_a_newer_format_asks_for_a_newer_voxangle(folder: Path) -> None:
         Embedder.load(folder)
 
 
-def test_an_older_format_asks_to_save_again(folder: Path) -> None:
+def test_an_older_format_is_to_be_made_again(folder: Path) -> None:
     edit(folder, format=1)
-    with pytest.raises(
-        CheckpointError, match=r"format 1 is older than this voxangle reads.*save the model again"
-    ):
+    with pytest.raises(CheckpointError, match=r"format 1 is older than this voxangle reads.*make it again"):
         Embedder.load(folder)
 
 

@@ -137,7 +137,9 @@ def _place_of(path: Path) -> Path:
     if path.name == WEIGHTS and (path.parent / DESCRIPTION).exists():
         return path.parent
     if path.suffix == ".onnx":
-        raise CheckpointError(f"{path}: an exported model, to be used as it is; name the one it was made from")
+        raise CheckpointError(
+            f"{path}: an exported model, to be used as it is; name the one it was made from"
+        )
     if path.is_file():
         return path
     for folder in (path, path / "model"):
@@ -226,7 +228,11 @@ def _described(content: bytes, file: Path) -> _Description:
         raise CheckpointError(f"{file}: not valid JSON ({error}); copy or save the model again") from error
     number = raw.get("format") if isinstance(raw, dict) else None
     if isinstance(number, int) and number != FORMAT:
-        age, cure = ("newer", "upgrade voxangle") if number > FORMAT else ("older", "save the model again")
+        age, cure = (
+            ("newer", "upgrade voxangle")
+            if number > FORMAT
+            else ("older", "make it again, by its train or import command")
+        )
         raise CheckpointError(f"{file}: format {number} is {age} than this voxangle reads ({FORMAT}); {cure}")
     try:
         return _Description.model_validate_json(content)
