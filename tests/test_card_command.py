@@ -94,6 +94,33 @@ def test_the_figures_of_an_evaluation(folder: Path, results: Path) -> None:
     )  # once, however often they are given
 
 
+def test_figures_with_and_without_a_mean_stand_side_by_side(
+    folder: Path, results: Path, voices: Path, tmp_path: Path
+) -> None:
+    others = tmp_path / "others.npz"
+    made = voxangle("embed", "-m", folder, voices / "s4", voices / "s5", "--out", others)
+    assert made.exit_code == 0, made.output
+    again = [
+        "evaluate",
+        "-m",
+        folder,
+        "--trials",
+        tmp_path / "few.txt",
+        "--root",
+        voices,
+        "--out",
+        tmp_path / "e",
+    ]
+    done = voxangle(*again, "--replicates", 100, "--subtract-mean", others)
+    assert done.exit_code == 0, done.output
+    both = told("-m", folder, "--results", results, "--results", tmp_path / "e" / "few-mean-subtracted.json")[
+        "metrics"
+    ]
+    assert isinstance(both, list)
+    assert [one["name"] for one in both] == 2 * ["EER", "minDCF(0.01)", "minDCF(0.05)"]
+    assert ["was subtracted" in one["definition"] for one in both] == 3 * [False] + 3 * [True]
+
+
 def test_the_figures_of_another_model_are_refused(folder: Path, results: Path, tmp_path: Path) -> None:
     model(seed=1).save(tmp_path / "other")
     refused = voxangle("card", "-m", tmp_path / "other", "--results", results)

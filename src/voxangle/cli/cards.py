@@ -48,7 +48,7 @@ def card(
         changes["attributions"] = tuple({one.name: one for one in (*said.attributions, *added)}.values())
     if results:
         measured = [one for file in results for one in _metrics(file, stored.weights_sha256)]
-        by_figure = {(one.trials, one.name): one for one in (*said.metrics, *measured)}
+        by_figure = {(one.trials, one.name, one.definition): one for one in (*said.metrics, *measured)}
         changes["metrics"] = tuple(by_figure.values())
     if changes:
         said = type(said).model_validate({**dict(said), **changes})

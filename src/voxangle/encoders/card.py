@@ -75,7 +75,7 @@ class Metric(Config):
         targets: target trials.
         nontargets: non-target trials.
         speakers: in the list.
-        definition: what the metric and its interval are.
+        definition: what the metric is, and what was done to the embeddings before it.
         notes: what must be said wherever the figure is shown.
     """
 

@@ -12,7 +12,7 @@ def card_metrics(result: Result) -> list[Metric]:
     """EER and minimum costs of a result, with their intervals, the size of the list and the notes that go with it."""
     counts = result.counts
     subtracted = result.protocol.mean_subtraction
-    notes = result.notes if subtracted == "none" else (*result.notes, f"{subtracted} was subtracted")
+    also = "" if subtracted == "none" else f"; {subtracted} was subtracted from every embedding"
     return [
         Metric(
             trials=result.name,
@@ -24,8 +24,8 @@ def card_metrics(result: Result) -> list[Metric]:
             targets=counts.targets,
             nontargets=counts.nontargets,
             speakers=counts.speakers,
-            definition=measure.definition,
-            notes=notes,
+            definition=measure.definition + also,
+            notes=result.notes,
         )
         for measure in (result.eer, *result.min_dcf)
     ]
