@@ -167,6 +167,14 @@ def test_a_file_that_computes_something_else_is_not_written(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_model_that_computes_nothing_finite_is_not_written(mean: Embedder, tmp_path: Path) -> None:
+    with torch.no_grad():
+        mean.encoder.get_parameter("project.weight")[0, 0] = torch.nan
+    with pytest.raises(CheckpointError, match="not written"):
+        export_onnx(mean, tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_encoder_whose_batch_freezes_is_refused(tmp_path: Path) -> None:
     class Frozen(Mean):
         def forward(self, features: Tensor, frames: Tensor | None = None) -> Tensor:

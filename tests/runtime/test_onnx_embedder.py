@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -231,6 +233,26 @@ def test_a_file_without_its_checksum_is_refused(exported: Path, tmp_path: Path) 
 def test_a_copy_is_the_file(exported: Path, tmp_path: Path) -> None:
     OnnxEmbedder.load(exported).save(tmp_path / "copy")
     assert (tmp_path / "copy" / "model.onnx").read_bytes() == (exported / "model.onnx").read_bytes()
+
+
+def test_its_use_is_reported_to_nobody(exported: Path, tmp_path: Path) -> None:
+    """ONNX Runtime keeps an identity and reports for its makers in the home folder, unless it is told not to."""
+    program = (
+        "import sys, numpy as np; from voxangle.runtime import OnnxEmbedder; "
+        "OnnxEmbedder.load(sys.argv[1]).embed([np.sin(np.arange(8000) / 9).astype(np.float32)])"
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {key: value for key, value in os.environ.items() if key not in {"CI", "XDG_CACHE_HOME"}}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run(
+        [sys.executable, "-c", program, str(exported / "model.onnx")],
+        env=environment | {"HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"},
+        check=True,
+    )
+    assert not [
+        path for path in home.rglob("*") if "onnxruntime" in path.name.lower() or path.name == "deviceid"
+    ]
 
 
 def test_threads_are_those_of_the_environment(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:

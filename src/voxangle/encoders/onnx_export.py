@@ -21,6 +21,7 @@ from voxangle.encoders.encoder import Encoder
 from voxangle.errors import CheckpointError, MissingExtraError
 from voxangle.runtime import OnnxEmbedder
 from voxangle.runtime.onnx_checksum import write_checksum
+from voxangle.runtime.onnx_embedder import import_onnxruntime
 from voxangle.runtime.onnx_metadata import (
     EMBEDDINGS,
     MINIMUM_SAMPLES,
@@ -119,7 +120,7 @@ def export_onnx(embedder: Embedder, path: str | Path, *, int8: bool = False) -> 
     with atomic_write(path) as temporary:
         _save(graph, metadata, temporary)
         difference = _difference(expected, temporary)
-        if difference > TOLERANCE:
+        if not difference <= TOLERANCE:
             raise CheckpointError(
                 f"{path}: not written, because ONNX Runtime computes other embeddings than torch: they differ by "
                 f"{difference:.1e} of the largest value, and {TOLERANCE:.0e} is allowed"
@@ -132,7 +133,7 @@ def export_onnx(embedder: Embedder, path: str | Path, *, int8: bool = False) -> 
                 temporary,
             )
             cosine = _lowest_cosine(expected, temporary)
-            if cosine < LEAST_COSINE:
+            if not cosine >= LEAST_COSINE:
                 raise CheckpointError(
                     f"{path}: not written, because in 8 bits the embeddings of noise turn away from torch's: their "
                     f"cosine is {cosine:.3f}, and {LEAST_COSINE} is the least; export without int8"
@@ -185,6 +186,8 @@ def _quantised(graph: onnx.ModelProto, features: list[str], file: Path) -> onnx.
     unsigned, with a scale for every output channel: signed ones are half as fast on a CPU.
     """
     import onnx
+
+    import_onnxruntime()
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     bare = onnx.ModelProto()

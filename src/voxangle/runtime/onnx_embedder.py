@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,24 @@ from voxangle.storage import atomic_write
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-__all__ = ["MODEL_FILE", "OnnxEmbedder"]
+__all__ = ["MODEL_FILE", "OnnxEmbedder", "import_onnxruntime"]
 
 MODEL_FILE = "model.onnx"  # looked for where a folder is named
+
+
+def import_onnxruntime() -> ModuleType:
+    """ONNX Runtime, which reports to nobody.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    # It tells its makers of every session otherwise, and only this, before the import, keeps it from that.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("running an exported model", "onnx") from error
+    return cast("ModuleType", onnxruntime)
 
 
 class OnnxEmbedder(BaseEmbedder):
@@ -59,10 +75,7 @@ class OnnxEmbedder(BaseEmbedder):
                 the last bit; or it was not made by `voxangle export onnx`.
             MissingExtraError: ONNX Runtime is not installed.
         """
-        try:
-            import onnxruntime
-        except ModuleNotFoundError as error:
-            raise MissingExtraError("running an exported model", "onnx") from error
+        onnxruntime = import_onnxruntime()
         file = _model_file(Path(path))
         content = _read(file)
         holds = checksum_holds(content)
