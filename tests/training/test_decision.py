@@ -19,12 +19,12 @@ def scores(targets: int, nontargets: int, gap: float = 0.5) -> SortedScores:
     [(999, ["eer"]), (1000, ["eer", "far-1%"]), (10_000, ["eer", "far-1%", "far-0.1%"])],
 )
 def test_a_rate_is_offered_where_enough_trials_stand_for_it(nontargets: int, names: list[str]) -> None:
-    assert [one.name for one in decide_by(scores(300, nontargets), "trials")["thresholds"]] == names
+    assert [one.name for one in decide_by(scores(300, nontargets), "trials").thresholds] == names
 
 
 def test_thresholds_have_the_rates_they_say() -> None:
     seen = scores(300, 20_000)
-    for one in decide_by(seen, "trials")["thresholds"]:
+    for one in decide_by(seen, "trials").thresholds:
         assert one.source.endswith("on 20300 trials")
         if one.name == "eer":
             continue
@@ -34,12 +34,20 @@ def test_thresholds_have_the_rates_they_say() -> None:
 
 def test_the_calibration_is_that_of_the_scores() -> None:
     # ln p / q of normal(0.5, 0.2) against normal(0, 0.2) is 12.5 s - 3.125
-    fit = decide_by(scores(50_000, 50_000), "trials")["calibration"]
+    fit = decide_by(scores(50_000, 50_000), "trials").calibration
     assert fit.scale == pytest.approx(12.5, rel=0.03)
     assert fit.log_likelihood_ratio(0.25) == pytest.approx(0.0, abs=0.05)
     assert fit.source == "logistic regression on 100000 trials"
 
 
-@pytest.mark.parametrize("useless", [scores(300, 300, gap=-0.5), SortedScores.of([0.1, 0.1], [0.1])])
+@pytest.mark.parametrize(("targets", "nontargets"), [(9, 300), (300, 9)])
+def test_a_handful_of_trials_calibrates_nothing(targets: int, nontargets: int) -> None:
+    assert decide_by(scores(targets, nontargets), "trials").calibration is None
+    assert decide_by(scores(10, 10), "trials").calibration is not None
+
+
+@pytest.mark.parametrize(
+    "useless", [scores(300, 300, gap=-0.5), SortedScores.of(np.full(20, 0.1), np.full(20, 0.1))]
+)
 def test_scores_that_do_not_rise_with_likeness_are_not_calibrated(useless: SortedScores) -> None:
-    assert decide_by(useless, "trials")["calibration"] is None
+    assert decide_by(useless, "trials").calibration is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import torch
 from rich.console import Console
 
 from voxangle.encoders import Embedder, ResNetConfig, build_encoder
+from voxangle.encoders.card import Attribution
 from voxangle.encoders.foreign import TOOLKITS, import_model
+from voxangle.encoders.model_files import copy_model, rewrite_card
 from voxangle.errors import CheckpointError
 from voxangle.features import FilterbankConfig
 from voxangle.objectives import Objective
@@ -151,6 +154,34 @@ def test_an_imported_model_is_fine_tuned_by_the_sections_that_the_error_names(
     again = card_of(tmp_path / "run")
     assert again is not None
     assert again.origin == begun.card.origin
+
+
+def test_the_licence_of_the_weights_goes_on_though_their_folder_goes(
+    recipe_file: Path, first: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    copy_model(first, base)
+    thanks = (Attribution(name="somebody", licence="cc-by-nc-4.0"),)
+    said = {"licence": "cc-by-nc-4.0", "attributions": thanks}
+    rewrite_card(base, Embedder.load(base, device="cpu").card.model_copy(update=said))
+    settings = [*BRIEF, f"start_from={base}", "training.checkpoint_every=1"]
+    train(Recipe.read(recipe_file, settings), tmp_path / "run")
+    shutil.rmtree(base)
+    shutil.rmtree(tmp_path / "run" / "model")
+    model = train(Recipe.read(recipe_file, settings), tmp_path / "run")
+    card = Embedder.load(model, device="cpu").card
+    assert (card.licence, card.attributions) == ("cc-by-nc-4.0", thanks)
+
+
+def test_training_a_finished_run_leaves_what_was_said_on_its_card(recipe_file: Path, tmp_path: Path) -> None:
+    recipe = Recipe.read(recipe_file, BRIEF)
+    model = train(recipe, tmp_path / "run")
+    said = Embedder.load(model, device="cpu").card.model_copy(update={"licence": "mit"})
+    rewrite_card(model, said)
+    train(recipe, tmp_path / "run")
+    assert Embedder.load(model, device="cpu").card == said
+    train(recipe, tmp_path / "run", fresh=True)
+    assert Embedder.load(model, device="cpu").card.licence is None
 
 
 def test_the_model_of_a_run_is_a_model_too(recipe_file: Path, first: Path, tmp_path: Path) -> None:

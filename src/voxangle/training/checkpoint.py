@@ -17,7 +17,7 @@ from voxangle.storage import atomic_write
 __all__ = ["CHECKPOINT", "Checkpoint"]
 
 CHECKPOINT = "checkpoint.pt"
-_FORMAT = 3
+_FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Checkpoint:
         optimizer: the optimiser's state.
         random: the state of torch's generators, by device.
         position: where the reading of shards had come to; empty where recordings are read by the step alone.
+        ancestor: the card of the model that the run started from, as plain data; None where there was none.
     """
 
     step: int
@@ -46,6 +47,7 @@ class Checkpoint:
     optimizer: dict[str, Any]
     random: dict[str, torch.Tensor]
     position: dict[str, Any] = field(default_factory=dict)
+    ancestor: dict[str, Any] | None = None
 
     def write(self, folder: Path) -> None:
         """Write ``checkpoint.pt`` atomically: a kill or a full disk leaves the one before.

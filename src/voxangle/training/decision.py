@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 from voxangle.encoders.card import Calibration, Threshold
 from voxangle.errors import TrialError
 from voxangle.metrics import SortedScores, fit_calibration
 
-__all__ = ["decide_by"]
+__all__ = ["Decision", "decide_by"]
 
 _FALSE_ACCEPTANCES = (0.01, 0.001)
 _ALARMS = 10  # false acceptances that a rate must stand on
+_TRIALS = 10  # of each class, that a calibration must stand on
 
 
-def decide_by(scores: SortedScores, trials: str) -> dict[str, Any]:
-    """The card's ``thresholds`` and ``calibration`` by trials of speakers who were not trained on.
+class Decision(NamedTuple):
+    """What a card says of deciding; see ``ModelCard``."""
+
+    thresholds: tuple[Threshold, ...] = ()
+    calibration: Calibration | None = None
+
+
+def decide_by(scores: SortedScores, trials: str) -> Decision:
+    """Thresholds and calibration by trials of speakers who were not trained on.
 
     Thresholds are at the equal error rate, and at 1 % and 0.1 % false acceptances where these are 10 trials or more.
-    The calibration is missing where scores do not rise with likeness.
+    The calibration is missing where a class has fewer than 10 trials, or scores do not rise with likeness.
 
     Args:
         scores: of the trials.
@@ -47,10 +55,12 @@ def decide_by(scores: SortedScores, trials: str) -> dict[str, Any]:
                     false_rejection=point.rate,
                 )
             )
-    return {"thresholds": tuple(thresholds), "calibration": _calibration(scores, counted)}
+    return Decision(tuple(thresholds), _calibration(scores, counted))
 
 
 def _calibration(scores: SortedScores, counted: str) -> Calibration | None:
+    if min(scores.target.size, scores.nontarget.size) < _TRIALS:
+        return None
     try:
         fit = fit_calibration(scores)
     except TrialError:

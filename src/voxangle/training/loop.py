@@ -25,6 +25,7 @@ from voxangle.data.batches import CropBatch
 from voxangle.encoders import build_encoder
 from voxangle.encoders.card import Attribution, ModelCard, TrainingSummary
 from voxangle.encoders.embedder import Embedder
+from voxangle.encoders.model_files import read_model
 from voxangle.errors import CheckpointError, DivergenceError
 from voxangle.features import build_filterbank
 from voxangle.metrics import SortedScores
@@ -35,7 +36,7 @@ from voxangle.scoring import cosine_scores
 from voxangle.storage import cache_folder, writable_folder
 from voxangle.training.checkpoint import CHECKPOINT, Checkpoint
 from voxangle.training.config import OptimizerConfig
-from voxangle.training.decision import decide_by
+from voxangle.training.decision import Decision, decide_by
 from voxangle.training.distributed import Ranks, agree, joined_ranks
 from voxangle.training.feed import open_feed
 from voxangle.training.material import Material, gather_material
@@ -117,11 +118,12 @@ class Run:
         self.optimizer = _build_optimizer(recipe.optimizer, self.encoder, self.objective)
         self.balancer = self.objective.balancer(self.encoder)
         self.bf16 = _use_bf16(recipe.training.precision, ranks.device)
+        self.ancestor: ModelCard | None = None
         self.step = 0 if fresh else self._restore()
         if recipe.start_from and not self.step:
             for note in start_from(recipe, self.speakers, self.encoder, self.objective):
                 say(console, note)
-        self.ancestor = card_of(recipe.start_from) if recipe.start_from else None
+            self.ancestor = card_of(recipe.start_from)
         self.parallel: nn.Module = self.encoder
         if ranks.world_size > 1:
             self.parallel = DistributedDataParallel(self.encoder)
@@ -135,7 +137,7 @@ class Run:
             self.console.print(f"going on after step {self.step}", highlight=False)
         steps = recipe.schedule.steps
         log = Log(self.folder, self.step, tensorboard=watch.tensorboard) if self.ranks.leads else None
-        scores = None
+        was_done, scores = self.step == steps, None
         with (
             TrainingProgress(self.console, first_step=self.step, steps=steps) as progress,
             _asked_to_stop() as stop,
@@ -171,11 +173,14 @@ class Run:
                     raise TrainingInterrupted(self.step, self.folder)
         if log:
             log.close()
-        if scores is None:  # nothing was left to do
+        model = self.folder / "model"
+        if was_done:
+            if self._is_saved(model):  # what people have said on its card since stays said
+                return model
             scores = self._validate()
         if self.ranks.leads:
-            self._embedder(scores).save(self.folder / "model")
-        return self.folder / "model"
+            self._embedder(scores).save(model)
+        return model
 
     def take(self, batch: CropBatch) -> dict[str, Any]:
         """One optimiser step; what it saw."""
@@ -245,7 +250,7 @@ class Run:
     def _embedder(self, scores: SortedScores | None) -> Embedder:
         """The model as it stands, which decides and is calibrated by ``scores``, where there are some."""
         recipe, before = self.recipe, self.ancestor
-        decision: dict[str, Any] = {}
+        decision = Decision()
         if scores is not None:
             decision = decide_by(scores, f"validation trials of recipe '{recipe.name}', seed {recipe.seed}")
         corpora = tuple(source.corpus for source in recipe.data.sources)
@@ -265,11 +270,24 @@ class Run:
                 seed=recipe.seed,
                 settings=recipe.published(),
             ),
-            origin=before and before.origin,
+            origin=before.origin if before else None,
             attributions=tuple(dict.fromkeys([*(before.attributions if before else ()), *owed])),
-            **decision,
+            thresholds=decision.thresholds,
+            calibration=decision.calibration,
+            licence=before.licence if before else None,
         )
         return Embedder(self.filterbank, self.encoder, card)
+
+    def _is_saved(self, model: Path) -> bool:
+        """Whether the model that is there has this run's weights."""
+        try:
+            saved = read_model(model).encoder.state_dict()
+        except CheckpointError:
+            return False
+        ours = self.encoder.state_dict()
+        return saved.keys() == ours.keys() and all(
+            torch.equal(saved[name], ours[name].cpu()) for name in saved
+        )
 
     def _save(self) -> None:
         if not self.ranks.leads:
@@ -286,6 +304,7 @@ class Run:
             optimizer=self.optimizer.state_dict(),
             random=random,
             position=self.feed.position(),
+            ancestor=self.ancestor.model_dump(mode="json") if self.ancestor else None,
         ).write(self.folder)
 
     def _restore(self) -> int:
@@ -319,6 +338,8 @@ class Run:
                 f"{where} does not fit the encoder '{self.recipe.encoder.architecture}' of this recipe; start anew "
                 f"with --fresh ({error})"
             ) from error
+        if checkpoint.ancestor is not None:
+            self.ancestor = ModelCard.model_validate(checkpoint.ancestor)
         self.feed.go_to(checkpoint.position, where)
         torch.set_rng_state(checkpoint.random["cpu"])
         if self.ranks.device.type == "cuda" and "cuda" in checkpoint.random:
