@@ -128,11 +128,37 @@ def test_the_figures_of_another_model_are_refused(folder: Path, results: Path, t
     assert "figures of other weights" in str(refused.exception)
 
 
-@pytest.mark.parametrize("text", [":", ": CC BY 4.0", " "])
-def test_an_attribution_to_nobody(folder: Path, text: str) -> None:
-    refused = voxangle("card", "-m", folder, "--attribute", text)
+def test_lists_of_one_name_are_two(folder: Path, results: Path, tmp_path: Path) -> None:
+    told("-m", folder, "--results", results)
+    other = json.loads(results.read_text()) | {"trials_sha256": "1" * 64}
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    metrics = told("-m", folder, "--results", tmp_path / "other.json")["metrics"]
+    assert isinstance(metrics, list)
+    assert len(metrics) == 6
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--attribute", ": CC BY 4.0"),
+        ("--attribute", " "),
+        ("--name", ""),
+        ("--name", "a\x1b[31mred"),
+        ("--licence", "mit\n# and more"),
+    ],
+)
+def test_what_a_card_cannot_say(folder: Path, words: tuple[str, ...]) -> None:
+    refused = voxangle("card", "-m", folder, *words)
     assert isinstance(refused.exception, VoxangleError)
-    assert "say whom" in str(refused.exception)
+    assert "the card cannot say so" in str(refused.exception)
+    assert read_model(folder).card == CARD
+
+
+def test_a_licence_can_be_taken_back_and_an_address_thanked(folder: Path) -> None:
+    assert told("-m", folder, "--licence", "mit")["licence"] == "mit"
+    card = told("-m", folder, "--licence", "", "--attribute", "https://example.org/12: CC BY 4.0")
+    assert card["licence"] is None
+    assert card["attributions"] == [{"name": "https://example.org/12", "licence": "CC BY 4.0"}]
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -152,6 +178,9 @@ def test_a_model_in_one_file_is_used_like_a_folder(
     assert voxangle("card", "-m", one, "--licence", "mit").exit_code == 0
     assert read_model(one).card.licence == "mit"
     assert read_model(folder).card.licence is None
+    copied = voxangle("export", "safetensors", "-m", one, "--out", tmp_path / "again.safetensors")
+    assert copied.exit_code == 0, copied.output
+    assert read_model(tmp_path / "again.safetensors").weights_sha256 == read_model(one).weights_sha256
 
 
 def test_one_file_is_known_by_its_suffix(folder: Path, tmp_path: Path) -> None:

@@ -138,7 +138,14 @@ class _Handler(BaseHTTPRequestHandler):
                 if revision is None:
                     return self._error(404, "RevisionNotFound")
                 files = repository.commits[revision]
-                self._json({"id": name, "sha": revision, "siblings": [{"rfilename": file} for file in files]})
+                self._json(
+                    {
+                        "id": name,
+                        "sha": revision,
+                        "private": repository.private,
+                        "siblings": [{"rfilename": file} for file in files],
+                    }
+                )
             case ["tree", at, *_]:
                 revision = self._revision(repository, at)
                 if revision is None:

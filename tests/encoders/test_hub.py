@@ -91,6 +91,26 @@ def test_without_a_licence_only_privately(hub: hub_server.Hub, folder: Path) -> 
     assert hub.repositories["somebody/voice"].private
 
 
+def test_a_public_repository_does_not_become_private_by_asking(hub: hub_server.Hub, folder: Path) -> None:
+    push_model(folder, "somebody/voice")
+    with pytest.raises(VoxangleError, match="is public already"):
+        push_model(folder, "somebody/voice", private=True)
+    assert len(hub.repositories["somebody/voice"].commits) == 2
+
+
+def test_a_private_repository_stays_so_without_asking_again(hub: hub_server.Hub, folder: Path) -> None:
+    rewrite_card(folder, FULL.model_copy(update={"licence": None, "origin": None}))
+    push_model(folder, "somebody/voice", private=True)
+    push_model(folder, "somebody/voice")
+    assert hub.repositories["somebody/voice"].private
+
+
+def test_an_address_that_is_none(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address(monkeypatch, "http://[bad", tmp_path / "cache")
+    with pytest.raises(VoxangleError, match=r"somebody/voice: the hub at http://\[bad cannot be reached"):
+        push_model(folder, "somebody/voice")
+
+
 def test_pushing_again_adds_a_commit(hub: hub_server.Hub, folder: Path, tmp_path: Path) -> None:
     first = push_model(folder, "somebody/voice")
     rewrite_card(folder, FULL.model_copy(update={"name": "better"}))
@@ -195,5 +215,9 @@ def test_from_the_command_line(tmp_path: Path, folder: Path) -> None:
         assert offline.returncode == 2
         assert offline.stderr.startswith("error: somebody/else: ")
         assert "Traceback" not in offline.stderr
+        nowhere = voxangle("pull", "somebody/voice", HF_ENDPOINT="http://[bad")
+        assert nowhere.returncode == 2
+        assert nowhere.stderr.startswith("error: $HF_ENDPOINT is no address of a hub")
+        assert "Traceback" not in nowhere.stderr
         again = voxangle("pull", "somebody/voice", "--out", "again", HF_HUB_OFFLINE="1")
         assert again.returncode == 0, again.stderr

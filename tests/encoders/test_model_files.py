@@ -181,6 +181,8 @@ def test_half_a_model(folder: Path, name: str) -> None:
         (b"\xff\xfe\x00", "not valid JSON"),
         (b"[]", "not a model's description"),
         (b"{}", "not a model's description"),
+        (b"[" * 200_000, "not valid JSON"),
+        (b'{"format": true}', r"not a model's description \(format"),
     ],
 )
 def test_a_broken_description(folder: Path, content: bytes, cause: str) -> None:
@@ -357,6 +359,15 @@ class TestOneFile:
         with pytest.raises(CheckpointError, match=r"m\.safetensors: not a model's description"):
             Embedder.load(file)
 
+    def test_the_description_of_a_folder_means_the_folder(self, folder: Path) -> None:
+        assert Embedder.load(folder / "model.json", device="cpu").card == CARD
+
+    @pytest.mark.parametrize("suffix", [".onnx", ".ONNX"])
+    def test_a_name_that_would_not_be_found_again_is_refused(self, tmp_path: Path, suffix: str) -> None:
+        with pytest.raises(CheckpointError, match=r"a folder or one \.safetensors"):
+            model().save(tmp_path / f"m{suffix}")
+        assert not list(tmp_path.iterdir())
+
 
 class TestHalf:
     def test_matrices_are_stored_in_half_the_space(self, tmp_path: Path) -> None:
@@ -382,6 +393,13 @@ class TestHalf:
         assert (
             read_model(tmp_path / "folder").weights_sha256
             == read_model(tmp_path / "half.safetensors").weights_sha256
+        )
+
+    def test_its_figures_would_be_those_of_other_weights(self, tmp_path: Path) -> None:
+        model(card=FULL).save(tmp_path / "whole")
+        card = copy_model(tmp_path / "whole", tmp_path / "half.safetensors", half=True)
+        assert (
+            card == read_model(tmp_path / "half.safetensors").card == FULL.model_copy(update={"metrics": ()})
         )
 
     def test_a_weight_too_large_is_named(self, tmp_path: Path) -> None:
@@ -416,6 +434,25 @@ class TestCard:
             CheckpointError, match="made for recordings at 8000 Hz, but voxangle computes at 16000 Hz"
         ):
             read_model(folder)
+
+    @pytest.mark.parametrize("field", ["name", "licence", "voxangle"])
+    def test_no_card_reaches_a_terminal_with_control_characters(self, folder: Path, field: str) -> None:
+        edit(folder, card=CARD.model_dump(mode="json") | {field: "a\x1b[31mred"})
+        with pytest.raises(CheckpointError, match=rf"not a model's description \(card\.{field}: "):
+            read_model(folder)
+
+    @pytest.mark.parametrize("entry", [{"dimension": 10**30}, {"bins": 2**62}, {"attention": 10**12}])
+    def test_settings_out_of_all_bounds(self, folder: Path, entry: dict[str, int]) -> None:
+        card = CARD.model_dump(mode="json")
+        edit(folder, card=card | {"encoder": card["encoder"] | entry})
+        with pytest.raises(
+            CheckpointError, match=r"not a model's description \(card\.encoder.*less than or equal"
+        ):
+            read_model(folder)
+
+    def test_a_threshold_s_name_is_no_number(self) -> None:
+        with pytest.raises(ValidationError, match="name"):
+            Threshold(name="0.3", value=0.7, source="somewhere")
 
     def test_everything_a_card_can_say_comes_back(self, folder: Path) -> None:
         rewrite_card(folder, FULL)

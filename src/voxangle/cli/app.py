@@ -92,7 +92,7 @@ def load_model(model: Path | None, runtime: Runtime | None = None) -> tuple[Base
     from voxangle.errors import CheckpointError
 
     path = named_model(model)
-    exported = path.suffix == ".onnx"
+    exported = path.suffix.lower() == ".onnx"
     if exported and runtime is Runtime.TORCH:
         raise CheckpointError(
             f"{path}: torch cannot run an exported model; name the folder of the trained one"

@@ -11,7 +11,7 @@ from voxangle.cli.app import AsJson, Model, app, named_model, print_json
 from voxangle.errors import VoxangleError
 
 if TYPE_CHECKING:
-    from voxangle.encoders.card import Attribution, Metric
+    from voxangle.encoders.card import Attribution, Metric, ModelCard
 
 
 @app.command()
@@ -19,7 +19,8 @@ def card(
     model: Model = None,
     name: Annotated[str | None, typer.Option(help="Call the model so.")] = None,
     licence: Annotated[
-        str | None, typer.Option(help="Say under which licence others may use it: cc-by-4.0, apache-2.0, ...")
+        str | None,
+        typer.Option(help="Say under which licence others may use it: cc-by-4.0, ...; '' for none."),
     ] = None,
     attribute: Annotated[
         list[str] | None,
@@ -32,27 +33,13 @@ def card(
     as_json: AsJson = False,
 ) -> None:
     """What a model says about itself; with options, say more. Its weights stay as they are."""
-    from voxangle.encoders.model_files import read_model, rewrite_card
     from voxangle.encoders.model_page import model_page
 
     path = named_model(model)
-    stored = read_model(path)
-    said = stored.card
-    changes: dict[str, object] = {}
-    if name:
-        changes["name"] = name
-    if licence:
-        changes["licence"] = licence
-    if attribute:
-        added = [_attribution(text) for text in attribute]
-        changes["attributions"] = tuple({one.name: one for one in (*said.attributions, *added)}.values())
-    if results:
-        measured = [one for file in results for one in _metrics(file, stored.weights_sha256)]
-        by_figure = {(one.trials, one.name, one.definition): one for one in (*said.metrics, *measured)}
-        changes["metrics"] = tuple(by_figure.values())
-    if changes:
-        said = type(said).model_validate({**dict(said), **changes})
-        rewrite_card(path, said)
+    if name is None and licence is None and not attribute and not results:
+        said = _card_of(path)
+    else:
+        said = _say(path, name, licence, attribute or [], results or [])
     if as_json:
         print_json(said.model_dump(mode="json"))
     else:
@@ -90,12 +77,52 @@ def pull(
     typer.echo(f"{folder}: {commit.repository}, commit {commit.revision}")
 
 
+def _card_of(path: Path) -> ModelCard:
+    from voxangle.encoders.card import ModelCard
+    from voxangle.encoders.model_files import read_model
+    from voxangle.runtime import OnnxEmbedder
+
+    if path.suffix.lower() != ".onnx":
+        return read_model(path).card
+    return ModelCard.model_validate(OnnxEmbedder.load(path).card.model_dump())
+
+
+def _say(
+    path: Path, name: str | None, licence: str | None, attribute: list[str], results: list[Path]
+) -> ModelCard:
+    """Write more on a card; the card."""
+    from pydantic import ValidationError
+
+    from voxangle.encoders.card import ModelCard
+    from voxangle.encoders.model_files import read_model, rewrite_card
+
+    card, _, weights_sha256 = read_model(path)
+    changes: dict[str, object] = {}
+    if name is not None:
+        changes["name"] = name
+    if licence is not None:
+        changes["licence"] = licence or None
+    measured = [one for file in results for one in _metrics(file, weights_sha256)]
+    figures = {
+        (one.trials_sha256, one.trials, one.name, one.definition): one for one in (*card.metrics, *measured)
+    }
+    try:
+        owed = {one.name: one for one in (*card.attributions, *map(_attribution, attribute))}
+        changes |= {"metrics": tuple(figures.values()), "attributions": tuple(owed.values())}
+        card = ModelCard.model_validate({**dict(card), **changes})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise VoxangleError(
+            f"the card cannot say so: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        ) from error
+    rewrite_card(path, card)
+    return card
+
+
 def _attribution(text: str) -> Attribution:
     from voxangle.encoders.card import Attribution
 
-    whom, _, terms = text.partition(":")
-    if not whom.strip():
-        raise VoxangleError(f"--attribute '{text}': say whom, as in 'LibriSpeech: CC BY 4.0'")
+    whom, _, terms = text.partition(": ")
     return Attribution(name=whom.strip(), licence=terms.strip())
 
 

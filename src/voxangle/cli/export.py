@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from voxangle.cli.app import Model, app, load_trained
+from voxangle.cli.app import Model, app, load_trained, named_model
 
 export_app = typer.Typer(help="A model for other programs.", no_args_is_help=True)
 app.add_typer(export_app, name="export")
@@ -22,13 +22,17 @@ def safetensors(
     ] = False,
 ) -> None:
     """A model in one file: weights and card, to be used wherever a model's folder is."""
+    from voxangle.encoders.model_files import copy_model
     from voxangle.errors import VoxangleError
 
     if out.suffix != ".safetensors":
         raise VoxangleError(f"--out {out}: give it the suffix .safetensors, by which it is known as a model")
-    embedder, _ = load_trained(model)
-    embedder.save(out, half=half)
-    typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {embedder.dimension} dimensions")
+    card = copy_model(named_model(model), out, half=half)
+    typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {card.encoder.dimension} dimensions")
+    if half:
+        typer.echo(
+            "other weights than before, if nearly the same: measure them anew; figures on the card were left out"
+        )
 
 
 @export_app.command("onnx")

@@ -11,7 +11,7 @@ from voxangle.audio import SAMPLE_RATE
 from voxangle.config import Config
 from voxangle.encoders.registry import EncoderConfig
 from voxangle.features import AnyFilterbankConfig, FilterbankConfig
-from voxangle.runtime.card import Calibration, Threshold
+from voxangle.runtime.card import Calibration, Line, Threshold
 
 __all__ = ["Attribution", "Calibration", "Metric", "ModelCard", "Origin", "Threshold", "TrainingSummary"]
 
@@ -27,8 +27,8 @@ class TrainingSummary(Config):
         settings: the whole recipe, defaults filled in; of files and folders their names only. Empty if unknown.
     """
 
-    recipe: str
-    corpora: tuple[str, ...]
+    recipe: Line
+    corpora: tuple[Line, ...]
     steps: int = Field(ge=0)
     seed: int
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -44,10 +44,10 @@ class Origin(Config):
         licence: the licence of the weights, as stated beside them; None if nothing was.
     """
 
-    toolkit: str = Field(min_length=1)
-    file: str = Field(min_length=1)
+    toolkit: Line = Field(min_length=1)
+    file: Line = Field(min_length=1)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    licence: str | None = None
+    licence: Line | None = None
 
 
 class Attribution(Config):
@@ -58,8 +58,8 @@ class Attribution(Config):
         licence: its terms, as its makers state them.
     """
 
-    name: str = Field(min_length=1)
-    licence: str = ""
+    name: Line = Field(min_length=1)
+    licence: Line = ""
 
 
 class Metric(Config):
@@ -79,17 +79,17 @@ class Metric(Config):
         notes: what must be said wherever the figure is shown.
     """
 
-    trials: str
-    trials_sha256: str
-    name: str
+    trials: Line
+    trials_sha256: Line
+    name: Line
     value: float
     low: float
     high: float
     targets: int = Field(ge=1)
     nontargets: int = Field(ge=1)
     speakers: int = Field(ge=1)
-    definition: str
-    notes: tuple[str, ...] = ()
+    definition: Line
+    notes: tuple[Line, ...] = ()
 
 
 class ModelCard(Config):
@@ -110,7 +110,7 @@ class ModelCard(Config):
         voxangle: the version of voxangle that made it.
     """
 
-    name: str
+    name: Line = Field(min_length=1)
     encoder: EncoderConfig
     filterbank: AnyFilterbankConfig = FilterbankConfig()
     sample_rate: int = SAMPLE_RATE
@@ -118,10 +118,15 @@ class ModelCard(Config):
     calibration: Calibration | None = None
     training: TrainingSummary | None = None
     origin: Origin | None = None
-    licence: str | None = Field(default=None, min_length=1)
+    licence: Line | None = Field(default=None, min_length=1)
     attributions: tuple[Attribution, ...] = ()
     metrics: tuple[Metric, ...] = ()
-    voxangle: str = __version__
+    voxangle: Line = __version__
+
+    @property
+    def terms(self) -> str | None:
+        """Under which licence others may use it: its own, else that of the weights it came from; None if unknown."""
+        return self.licence or (self.origin.licence if self.origin else None)
 
     @field_validator("sample_rate")
     @classmethod

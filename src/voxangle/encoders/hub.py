@@ -20,7 +20,7 @@ from voxangle.encoders.model_page import model_page
 from voxangle.errors import CheckpointError, MissingExtraError, VoxangleError
 
 if TYPE_CHECKING:
-    from huggingface_hub import ModelCardData
+    from huggingface_hub import HfApi, ModelCardData
 
 __all__ = ["HubCommit", "pull_model", "push_model"]
 
@@ -63,15 +63,20 @@ def push_model(path: str | Path, repository: str, *, private: bool = False) -> H
     hub = _hub_library()
     with tempfile.TemporaryDirectory() as folder, _hub_errors(repository):
         card = copy_model(path, folder)
-        if not (private or _licence(card)):
-            raise CheckpointError(
-                f"{path}: say under which licence others may use the model first (voxangle card --model {path} "
-                "--licence cc-by-4.0), or make the repository --private"
-            )
         name = repository.rpartition("/")[2]
         page = f"---\n{_front_matter(card).to_yaml()}\n---\n\n{model_page(card, f'models/{name}')}"
         (Path(folder) / PAGE).write_text(page, encoding="utf-8")
         api = hub.HfApi(library_name="voxangle", library_version=__version__)
+        is_private = _is_private(api, repository)
+        if private and is_private is False:
+            raise VoxangleError(
+                f"{repository}: is public already; make it private on its page, or push without --private"
+            )
+        if not (card.terms or (private if is_private is None else is_private)):
+            raise CheckpointError(
+                f"{path}: say under which licence others may use the model first (voxangle card --model {path} "
+                "--licence cc-by-4.0), or push to a repository that is --private"
+            )
         made = api.create_repo(repository, private=private, exist_ok=True)
         commit = api.upload_folder(
             repo_id=made.repo_id,
@@ -134,7 +139,7 @@ def _front_matter(card: ModelCard) -> ModelCardData:
         )
         for one in card.metrics
     ]
-    licence = _licence(card)
+    licence = card.terms
     known = licence is not None and licence.lower() in LICENCES
     return ModelCardData(
         model_name=card.name,
@@ -152,22 +157,31 @@ def _front_matter(card: ModelCard) -> ModelCardData:
     )
 
 
-def _licence(card: ModelCard) -> str | None:
-    return card.licence or (card.origin.licence if card.origin else None)
+def _is_private(api: HfApi, repository: str) -> bool | None:
+    """Whether a repository is private; None of one that is not there yet."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        return bool(api.model_info(repository).private)
+    except RepositoryNotFoundError:
+        return None
 
 
 def _hub_library() -> ModuleType:
     try:
         import huggingface_hub
+        import huggingface_hub.constants  # reads the environment, and takes its addresses apart
     except ModuleNotFoundError as error:
         raise MissingExtraError("a hub of models", "hub") from error
+    except ValueError as error:
+        raise VoxangleError(f"$HF_ENDPOINT is no address of a hub: {error}") from error
     return huggingface_hub
 
 
 @contextmanager
 def _hub_errors(repository: str) -> Iterator[None]:
     """The hub library's errors as ours, each with its cure."""
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
 
     # What the library's own errors extend: the base of all errors of the HTTP client it uses, which changed over time.
     unreachable = cast("type[Exception]", errors.HfHubHTTPError.__bases__[0])
@@ -189,7 +203,9 @@ def _hub_errors(repository: str) -> Iterator[None]:
         ) from error
     except errors.LocalTokenNotFoundError as error:
         raise VoxangleError(f"{repository}: who are you? Give your token in $HF_TOKEN") from error
-    except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError) as error:
+    except errors.OfflineModeIsEnabled as error:
+        raise VoxangleError(f"{repository}: the hub is switched off by $HF_HUB_OFFLINE") from error
+    except errors.LocalEntryNotFoundError as error:
         raise VoxangleError(
             f"{repository}: not in the hub's cache here, and the hub cannot be reached (it may be switched off by "
             "$HF_HUB_OFFLINE)"
@@ -200,8 +216,10 @@ def _hub_errors(repository: str) -> Iterator[None]:
         raise VoxangleError(
             f"{repository}: the hub answered {status}{cure} ({_first_line(error)})"
         ) from error
-    except unreachable as error:
-        raise VoxangleError(f"{repository}: the hub cannot be reached ({_first_line(error)})") from error
+    except (unreachable, ValueError) as error:  # ValueError: $HF_ENDPOINT is no address
+        raise VoxangleError(
+            f"{repository}: the hub at {constants.ENDPOINT} cannot be reached ({_first_line(error)})"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -30,6 +30,7 @@ __all__ = [
     "DESCRIPTION",
     "WEIGHTS",
     "StoredModel",
+    "copy_model",
     "read_model",
     "rewrite_card",
     "write_model",
@@ -72,30 +73,41 @@ def write_model(path: str | Path, encoder: Encoder, card: ModelCard, *, half: bo
         path: ``NAME.safetensors`` for one file; else a folder, made if missing.
         encoder: its weights are written.
         card: what it says about itself.
-        half: store matrices and kernels as float16, in half the space; norms and biases stay float32.
+        half: store matrices and kernels as float16, in half the space; norms and biases stay float32. These are other
+            weights: the card loses its metrics, and keeps thresholds and calibration, which a rounding to 11 bits
+            does not move by more than their own uncertainty.
 
     Raises:
         CheckpointError: a weight is too large for float16.
         StorageError: the disk is full, or the place cannot be written.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
-    _write(
-        Path(path),
-        {name: _halved(name, tensor) for name, tensor in tensors.items()} if half else tensors,
-        card,
-    )
+    if half:
+        tensors, card = _halved(tensors, card)
+    _write(Path(path), tensors, card)
 
 
-def copy_model(path: str | Path, out: str | Path) -> ModelCard:
+def copy_model(path: str | Path, out: str | Path, *, half: bool = False) -> ModelCard:
     """Write the model at ``path`` once more, from either form to either, its tensors as they are stored.
 
+    Args:
+        path: as for ``read_model``.
+        out: as for ``write_model``.
+        half: halve the tensors that are not yet; see ``write_model``.
+
+    Returns:
+        The card that was written.
+
     Raises:
-        CheckpointError: there is no whole model.
+        CheckpointError: there is no whole model, or a weight is too large for float16.
         StorageError: the place cannot be written.
     """
     _, description, tensors = _read(Path(path))
-    _write(Path(out), tensors, description.card)
-    return description.card
+    card = description.card
+    if half:
+        tensors, card = _halved(tensors, card)
+    _write(Path(out), tensors, card)
+    return card
 
 
 def rewrite_card(path: str | Path, card: ModelCard) -> None:
@@ -134,9 +146,9 @@ def _place_of(path: Path) -> Path:
     Raises:
         CheckpointError: there is none.
     """
-    if path.name == WEIGHTS and (path.parent / DESCRIPTION).exists():
+    if path.name in (WEIGHTS, DESCRIPTION) and (path.parent / DESCRIPTION).exists():
         return path.parent
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         raise CheckpointError(
             f"{path}: an exported model, to be used as it is; name the one it was made from"
         )
@@ -152,6 +164,10 @@ def _place_of(path: Path) -> Path:
 
 
 def _write(place: Path, tensors: Mapping[str, Tensor], card: ModelCard) -> None:
+    if place.suffix.lower() == ".onnx":
+        raise CheckpointError(
+            f"{place}: a model is a folder or one {SUFFIX}; `voxangle export onnx` makes the other"
+        )
     description = _Description(format=FORMAT, weights_sha256=_sha256(tensors), card=card)
     if place.suffix == SUFFIX:
         content = safetensors.torch.save(dict(tensors), metadata={"voxangle": description.model_dump_json()})
@@ -224,10 +240,10 @@ def _metadata(content: bytes) -> dict[str, str]:
 def _described(content: bytes, file: Path) -> _Description:
     try:
         raw = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{file}: not valid JSON ({error}); copy or save the model again") from error
     number = raw.get("format") if isinstance(raw, dict) else None
-    if isinstance(number, int) and number != FORMAT:
+    if type(number) is int and number != FORMAT:
         age, cure = (
             ("newer", "upgrade voxangle")
             if number > FORMAT
@@ -235,10 +251,10 @@ def _described(content: bytes, file: Path) -> _Description:
         )
         raise CheckpointError(f"{file}: format {number} is {age} than this voxangle reads ({FORMAT}); {cure}")
     try:
-        return _Description.model_validate_json(content)
+        return _Description.model_validate(raw)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
+        where = ".".join(map(str, first["loc"])) or "the whole"
         raise CheckpointError(f"{file}: not a model's description ({where}: {first['msg']})") from error
 
 
@@ -266,8 +282,13 @@ def _check_architecture(
 
 
 def _without_weights(card: ModelCard) -> Encoder:
-    with torch.device("meta"):
-        return build_encoder(card.encoder)
+    try:
+        with torch.device("meta"):
+            return build_encoder(card.encoder)
+    except (RuntimeError, TypeError, OverflowError) as error:
+        raise CheckpointError(
+            f"the encoder of '{card.name}' cannot be built: its settings are out of all bounds"
+        ) from error
 
 
 def _listed(names: list[str]) -> str:
@@ -285,13 +306,14 @@ def _form(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 
-def _halved(name: str, tensor: Tensor) -> Tensor:
-    if tensor.ndim < 2 or not tensor.is_floating_point():
-        return tensor
-    half = tensor.half()
-    if not half.isfinite().all():
-        raise CheckpointError(f"'{name}' holds values too large for float16; save the model in float32")
-    return half
+def _halved(tensors: Mapping[str, Tensor], card: ModelCard) -> tuple[dict[str, Tensor], ModelCard]:
+    halved = {
+        name: tensor.half() if tensor.ndim > 1 and tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+    }
+    if large := [name for name, tensor in halved.items() if not tensor.isfinite().all()]:
+        raise CheckpointError(f"'{large[0]}' holds values too large for float16; save the model in float32")
+    return halved, card.model_copy(update={"metrics": ()})
 
 
 def _write_through(file: Path, content: bytes) -> None:

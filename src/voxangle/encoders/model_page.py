@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from voxangle.encoders.card import Metric, ModelCard
@@ -43,7 +44,7 @@ def model_page(card: ModelCard, place: str) -> str:
     parts = [
         f"# {card.name}\n\n{_WHAT}",
         _table([("", ""), *_facts(card)]),
-        _USE.format(place=place),
+        _USE.format(place=shlex.quote(place)),
     ]
     if card.metrics:
         parts.append("## What was measured\n\n" + _measured(card.metrics))
@@ -113,8 +114,7 @@ def _training(card: ModelCard) -> str:
 
 
 def _licence(card: ModelCard) -> str:
-    of_origin = card.origin and card.origin.licence
-    lines = [f"{card.licence or of_origin or 'Not chosen yet: ask whoever made the model.'}\n"]
+    lines = [f"{card.terms or 'Not chosen yet: ask whoever made the model.'}\n"]
     if card.attributions:
         lines += [
             "With thanks to:\n",

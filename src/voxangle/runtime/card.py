@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from pydantic import Field
 
 from voxangle.config import Config
 from voxangle.errors import VoxangleError
 
-__all__ = ["Calibration", "Card", "Threshold", "choose_threshold"]
+__all__ = ["Calibration", "Card", "Line", "Threshold", "choose_threshold"]
+
+
+Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+"""Text for a person, which a terminal shows as it is: without control characters."""
 
 
 class Threshold(Config):
@@ -24,9 +28,9 @@ class Threshold(Config):
         false_rejection: share of target trials below it there, from 0 to 1.
     """
 
-    name: str = Field(pattern="^[a-z0-9][a-z0-9.%-]*$")
+    name: str = Field(pattern="^[a-z][a-z0-9.%-]*$")
     value: float
-    source: str = Field(min_length=1)
+    source: Line = Field(min_length=1)
     false_acceptance: float | None = Field(default=None, ge=0.0, le=1.0)
     false_rejection: float | None = Field(default=None, ge=0.0, le=1.0)
 
@@ -50,7 +54,7 @@ class Calibration(Config):
 
     scale: float = Field(gt=0.0)
     offset: float
-    source: str = Field(min_length=1)
+    source: Line = Field(min_length=1)
 
     def log_likelihood_ratio(self, score: float) -> float:
         """Logarithm of how many times likelier the score is of one voice than of two."""

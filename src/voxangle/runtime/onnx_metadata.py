@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from voxangle.audio import SAMPLE_RATE
 from voxangle.config import Config
 from voxangle.errors import CheckpointError
-from voxangle.runtime.card import Calibration, Threshold
+from voxangle.runtime.card import Calibration, Line, Threshold
 from voxangle.runtime.embedding import MINIMUM_SECONDS
 from voxangle.runtime.onnx_checksum import CHECKSUM, PLACEHOLDER
 
@@ -47,7 +47,7 @@ class ExportedCard(Config):
     # The settings of the encoder and all else are in the graph already; they stay readable as plain data.
     model_config = ConfigDict(extra="allow")
 
-    name: str
+    name: Line
     thresholds: tuple[Threshold, ...] = ()
     calibration: Calibration | None = None
 
