@@ -28,7 +28,8 @@ from rich.table import Table
 from benchmarks.ratio import in_turns
 from voxangle.audio import SAMPLE_RATE
 from voxangle.encoders import Embedder, ModelCard, build_encoder
-from voxangle.encoders.figures import figures
+from voxangle.encoders.figures import sizes
+from voxangle.encoders.model_files import read_model
 from voxangle.features import build_filterbank
 from voxangle.recipe import Recipe
 from voxangle.scoring import Machine
@@ -42,25 +43,24 @@ SECONDS, TOGETHER = 4, 8
 def encoders() -> dict[str, list[str]]:
     """The recipe's settings of every encoder, by name."""
     found = {}
-    for row in figures():
-        settings = dict(pair.split(": ") for pair in row.settings.split(", ") if pair)
-        bins = {"redimnet": 60 if settings.get("size") == "b0" else 72}.get(row.architecture, 80)
-        name = "-".join([row.architecture, *settings.values()])
-        encoder = ", ".join(
-            f"{key}: {value}"
-            for key, value in {"architecture": row.architecture, "bins": bins, **settings}.items()
-        )
-        found[name] = [f"encoder={{{encoder}}}", f"features.bins={bins}"]
+    for architecture, given in sizes():
+        bins = {"redimnet": 60 if given.get("size") == "b0" else 72}.get(architecture, 80)
+        settings = json.dumps({"architecture": architecture, "bins": bins, **given})
+        found["-".join(map(str, [architecture, *given.values()]))] = [
+            f"encoder={settings}",
+            f"features.bins={bins}",
+        ]
     return found
 
 
 def measure(name: str, settings: list[str], work: Path, root: Path) -> dict[str, Result]:
-    """Train if need be, evaluate if need be, and give the results by list."""
+    """Train (or find that it is done), evaluate if need be, and give the results by list."""
     run = work / name
     results = run / "evaluation"
-    if not (results / "pooled.json").exists():
-        chosen = [word for setting in settings for word in ("--set", setting)]
-        _voxangle("train", str(RECIPE), "--out", str(run), "--set", f"data.root={root.resolve()}", *chosen)
+    chosen = [word for setting in settings for word in ("--set", setting)]
+    _voxangle("train", str(RECIPE), "--out", str(run), "--set", f"data.root={root.resolve()}", *chosen)
+    measured = results / f"{LISTS[0]}.json"
+    if not measured.exists() or Result.read(measured).model.sha256 != read_model(run).weights_sha256:
         _voxangle(
             "evaluate", "--model", str(run), "--corpus", "table", "--root", str(root), "--out", str(results)
         )

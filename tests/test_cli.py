@@ -398,6 +398,19 @@ def test_verify_gives_score_decision_and_the_threshold_s_origin(
     assert "threshold far-7%: expected a number or one of the model's: eer" in err
 
 
+def test_verify_says_that_a_recording_lacks_frequencies(
+    voxangle: Terminal, run: Path, voices: Path, tmp_path: Path
+) -> None:
+    wide, narrow = voices / "s0" / "u0.wav", tmp_path / "telephone.wav"
+    samples, rate = soundfile.read(wide)
+    soundfile.write(narrow, samples[::2], rate // 2)
+    words = ["verify", wide, narrow, "--model", run]
+    (note,) = json.loads(voxangle(*words, "--json")[1])["notes"]
+    assert note.startswith(f"{narrow} is sampled at 8000 Hz")
+    assert "telephone.wav is sampled at 8000 Hz" in voxangle(*words)[1]
+    assert json.loads(voxangle("verify", wide, wide, "--model", run, "--json")[1])["notes"] == []
+
+
 def test_verify_cuts_as_it_is_asked_to(voxangle: Terminal, run: Path, voices: Path) -> None:
     words = ["verify", voices / "s0" / "u0.wav", voices / "s0" / "u1.wav", "--model", run, "--json"]
     scores = {

@@ -169,3 +169,12 @@ def test_a_header_with_an_absurd_rate_is_refused_before_it_fills_the_memory(tmp_
     soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 64_000), rate)
     with pytest.raises(AudioError, match=f"{rate} Hz"):
         load(path)
+
+
+def test_a_name_that_is_not_in_utf_8_is_said_so(tmp_path):
+    samples = 0.1 * np.sin(np.arange(16_000) / 9)
+    soundfile.write(tmp_path / "a.wav", samples, 16_000)
+    named = tmp_path / os.fsdecode(b"bad\xff.wav")
+    (tmp_path / "a.wav").rename(named)
+    with pytest.raises(AudioError, match="has a name that is not in UTF-8; rename it"):
+        load(named)

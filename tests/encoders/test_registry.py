@@ -41,3 +41,17 @@ def test_an_unknown_setting_is_located() -> None:
     (problem,) = caught.value.errors()
     assert problem["type"] == "extra_forbidden"
     assert problem["loc"] == ("encoder", "ecapa_tdnn", "chanels")
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_number_of_the_settings_has_bounds(name: str) -> None:
+    """A stranger's card or a slip in a recipe must not ask for more memory than there is in the world."""
+    schema = ENCODERS[name].config.model_json_schema()
+    for settings in (schema, *schema.get("$defs", {}).values()):
+        for field, entry in settings.get("properties", {}).items():
+            kinds = [
+                kind for kind in entry.get("anyOf", [entry]) if kind.get("type") in {"integer", "number"}
+            ]
+            assert all("maximum" in kind or "exclusiveMaximum" in kind or "enum" in kind for kind in kinds), (
+                field
+            )

@@ -172,6 +172,10 @@ def test_a_folder_of_something_else_is_not_touched(corpus: RecordingList, tmp_pa
     other.windows = Windows(seconds=30)
     with pytest.raises(StorageError, match=r"weights_sha256 .* windows .*choose another folder"):
         embed_corpus(other, corpus, tmp_path / "parts", here(other))
+    renamed = Sums()
+    renamed.card = Card()
+    renamed.card.name = "by another name"
+    assert embed_corpus(renamed, corpus, tmp_path / "parts", here(renamed)).before == 23
     fewer = RecordingList(corpus.table.slice(1), corpus.root)
     with pytest.raises(StorageError, match="recordings 23, now 22; list_sha256"):
         embed_corpus(Sums(), fewer, tmp_path / "parts", here(Sums()))

@@ -37,6 +37,8 @@ def open_sndfile(path: Path, file: BinaryIO, head: bytes) -> Iterator[Source]:
     check_wav(path, file)
     try:
         sound = soundfile.SoundFile(_complete(file) or path)
+    except UnicodeEncodeError as error:
+        raise AudioError(path, "has a name that is not in UTF-8; rename it") from error
     except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a .raw file, which has no header
         raise AudioError(
             path, "not audio, of a format that cannot be read, or with a broken header"

@@ -126,6 +126,7 @@ def verify(
     fit = embedder.card.calibration
     ratio = None if fit is None else fit.log_likelihood_ratio(score)
     source = "the model has none; give one with --threshold" if limit is None else str(limit)
+    notes = [note for file in (first, second) if (note := _narrow(file))]
     same = None if limit is None else score >= limit.value
     if as_json:
         print_json(
@@ -133,9 +134,11 @@ def verify(
                 "score": score,
                 "same_voice": same,
                 "threshold": limit and limit.value,
+                "threshold_name": limit and limit.name,
                 "threshold_source": source,
                 "log_likelihood_ratio": ratio,
                 "model": embedder.card.name,
+                "notes": notes,
             }
         )
         return
@@ -148,11 +151,26 @@ def verify(
             f"LLR        {ratio:+.2f} (natural logarithm; {fit.source})", highlight=False, soft_wrap=True
         )
     console.print(
-        f"threshold  {'none' if limit is None else f'{limit.value:.4f}'} ({source})",
+        f"threshold  {'none' if limit is None else f'{limit.value:.4f} {limit.name}'} ({source})",
         highlight=False,
         soft_wrap=True,
     )
-    console.print(f"model      {embedder.card.name}", highlight=False)
+    console.print(f"model      {embedder.card.name}", highlight=False, markup=False)
+    for note in notes:
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _narrow(file: Path) -> str | None:
+    """What must be said of a recording that lacks frequencies which the model hears."""
+    from voxangle.audio import SAMPLE_RATE, probe
+
+    rate = probe(file).sample_rate
+    if rate >= SAMPLE_RATE:
+        return None
+    return (
+        f"{file} is sampled at {rate} Hz, the model's recordings at {SAMPLE_RATE} Hz: what lies above {rate // 2} Hz "
+        "is missing, and the score says less than its threshold promises"
+    )
 
 
 def _embed_into_archive(

@@ -37,13 +37,13 @@ class CAMPlusPlusConfig(BaseEncoderConfig):
     """
 
     architecture: Literal["campplus"] = "campplus"
-    dimension: int = Field(default=512, ge=1)
+    dimension: int = Field(default=512, ge=1, le=65_536)
     front_end: int = Field(default=32, ge=1, le=4096)
     channels: int = Field(default=128, ge=1, le=16_384)
     growth: int = Field(default=32, ge=1, le=4096)
     bottleneck: int = Field(default=128, ge=2, le=16_384)
     layers: tuple[_LayerCount, _LayerCount, _LayerCount] = (12, 24, 16)
-    segment: int = Field(default=100, ge=1)
+    segment: int = Field(default=100, ge=1, le=1_000_000)
     epsilon: float = Field(default=1e-12, gt=0.0, le=1.0)
 
 

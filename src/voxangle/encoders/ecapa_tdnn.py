@@ -62,10 +62,10 @@ class ECAPATDNNConfig(BaseEncoderConfig):
 
     architecture: Literal["ecapa_tdnn"] = "ecapa_tdnn"
     channels: int = Field(default=512, ge=1, le=16_384)
-    scale: int = Field(default=8, ge=2)
-    squeeze: int = Field(default=128, ge=1)
-    aggregation: int = Field(default=1536, ge=1)
-    attention: int = Field(default=128, ge=1)
+    scale: int = Field(default=8, ge=2, le=1024)
+    squeeze: int = Field(default=128, ge=1, le=65_536)
+    aggregation: int = Field(default=1536, ge=1, le=65_536)
+    attention: int = Field(default=128, ge=1, le=65_536)
     context: bool = True
     flavour: Literal["paper", "speechbrain", "wespeaker"] = "paper"
 

@@ -22,8 +22,8 @@ class BaseEncoderConfig(Config):
     """
 
     architecture: str
-    bins: int = Field(default=80, ge=1)
-    dimension: int = Field(default=192, ge=1)
+    bins: int = Field(default=80, ge=1, le=1024)
+    dimension: int = Field(default=192, ge=1, le=65_536)
 
 
 class Encoder(nn.Module):

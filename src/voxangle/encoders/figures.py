@@ -13,9 +13,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from voxangle.encoders.encoder import BaseEncoderConfig
-from voxangle.encoders.registry import ENCODERS, Architecture, build_encoder
+from voxangle.encoders.registry import ENCODERS, build_encoder
 
-__all__ = ["Figures", "figures"]
+__all__ = ["Figures", "figures", "sizes"]
 
 FRAMES = 200  # of 2 s, at 10 ms
 SIZES: dict[str, tuple[dict[str, Any], ...]] = {
@@ -47,19 +47,22 @@ class Figures(NamedTuple):
 
 def figures() -> list[Figures]:
     """Of every size of every encoder in ``ENCODERS``; nothing is computed but the counts."""
-    return [_figures(name, entry, given) for name, entry in ENCODERS.items() for given in _sizes(name, entry)]
+    return [_figures(name, given) for name, given in sizes()]
 
 
-def _sizes(name: str, entry: Architecture) -> Iterator[dict[str, Any]]:
-    """Settings of each size: the choices of a setting that is called size or depth, else those written above."""
-    for field, info in entry.config.model_fields.items():
-        if field in {"size", "depth"}:
-            yield from ({field: choice} for choice in typing.get_args(info.annotation))
-            return
-    yield from SIZES.get(name, ({},))
+def sizes() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Architecture and settings of each size: the choices of a setting that is called size or depth, else ``SIZES``."""
+    for name, entry in ENCODERS.items():
+        for field, info in entry.config.model_fields.items():
+            if field in {"size", "depth"}:
+                yield from ((name, {field: choice}) for choice in typing.get_args(info.annotation))
+                break
+        else:
+            yield from ((name, given) for given in SIZES.get(name, ({},)))
 
 
-def _figures(name: str, entry: Architecture, given: dict[str, Any]) -> Figures:
+def _figures(name: str, given: dict[str, Any]) -> Figures:
+    entry = ENCODERS[name]
     config: BaseEncoderConfig = entry.config.model_validate({"architecture": name, **given})
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         encoder = build_encoder(config).eval()

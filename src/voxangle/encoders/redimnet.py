@@ -54,10 +54,10 @@ class ReDimNetStage(Config):
         reduction: by how many fewer channels the 1-D block has than the signal; None for a stage without one.
     """
 
-    stride: int = Field(default=1, ge=1)
+    stride: int = Field(default=1, ge=1, le=64)
     blocks: int = Field(default=2, ge=1, le=256)
     expansion: int = Field(default=1, ge=1, le=64)
-    reduction: int | None = Field(default=12, ge=1)
+    reduction: int | None = Field(default=12, ge=1, le=65_536)
 
 
 class _Settings(NamedTuple):
@@ -116,14 +116,14 @@ class ReDimNetConfig(BaseEncoderConfig):
 
     architecture: Literal["redimnet"] = "redimnet"
     size: Size = _DEFAULT
-    bins: int = Field(default=SIZES[_DEFAULT].bins, ge=1)
+    bins: int = Field(default=SIZES[_DEFAULT].bins, ge=1, le=1024)
     channels: int = Field(default=SIZES[_DEFAULT].channels, ge=1, le=4096)
     block: Block = SIZES[_DEFAULT].block
-    group: int = Field(default=SIZES[_DEFAULT].group, ge=1)
+    group: int = Field(default=SIZES[_DEFAULT].group, ge=1, le=1024)
     stages: tuple[ReDimNetStage, ...] = Field(default=SIZES[_DEFAULT].stages, min_length=1, max_length=64)
     kernels: tuple[int, ...] = (7, 19, 31, 59)
-    heads: int = Field(default=4, ge=1)
-    attention: int = Field(default=128, ge=1)
+    heads: int = Field(default=4, ge=1, le=1024)
+    attention: int = Field(default=128, ge=1, le=65_536)
 
     @model_validator(mode="before")
     @classmethod

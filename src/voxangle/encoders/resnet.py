@@ -38,7 +38,7 @@ class ResNetConfig(BaseEncoderConfig):
     """
 
     architecture: Literal["resnet"] = "resnet"
-    dimension: int = Field(default=256, ge=1)
+    dimension: int = Field(default=256, ge=1, le=65_536)
     depth: Literal[18, 34, 50, 101, 152, 221, 293] = 34
     channels: int = Field(default=32, ge=1, le=1024)
 

@@ -26,10 +26,10 @@ class SimAMResNetConfig(BaseEncoderConfig):
     """
 
     architecture: Literal["simam_resnet"] = "simam_resnet"
-    dimension: int = Field(default=256, ge=1)
+    dimension: int = Field(default=256, ge=1, le=65_536)
     depth: Literal[34, 100] = 34
     channels: int = Field(default=64, ge=1, le=1024)
-    attention: int = Field(default=128, ge=1)
+    attention: int = Field(default=128, ge=1, le=65_536)
 
 
 class SimAMResNet(Encoder):

@@ -25,7 +25,7 @@ class BaseFilterbankConfig(Config):
     """
 
     definition: str
-    bins: int = Field(default=80, ge=1)
+    bins: int = Field(default=80, ge=1, le=1024)
     subtract_mean: bool = True
 
 

@@ -35,7 +35,7 @@ class ReDimNetFilterbankConfig(BaseFilterbankConfig):
     """
 
     definition: Literal["redimnet"] = "redimnet"
-    bins: int = Field(default=72, ge=1)
+    bins: int = Field(default=72, ge=1, le=1024)
     low_hz: float = Field(default=20.0, ge=0.0)
     high_hz: float = Field(default=7600.0, gt=0.0, le=SAMPLE_RATE / 2)
     shift: int = Field(default=240, ge=1, le=SAMPLE_RATE)

@@ -263,7 +263,9 @@ def _read_index(folder: Path) -> Index:
 def _require_same(folder: Path, there: Index, wanted: Index) -> None:
     before: dict[str, Any] = there.model_dump()
     now = wanted.model_dump()
-    if differing := [name for name in now if now[name] != before[name]]:
+    # A model may be given another name; its weights are what it is, where they are known.
+    ignored = {"model"} if wanted.weights_sha256 else set()
+    if differing := [name for name in now if now[name] != before[name] and name not in ignored]:
         said = "; ".join(
             f"{name} {json.dumps(before[name])}, now {json.dumps(now[name])}" for name in differing
         )

@@ -100,18 +100,27 @@ def test_an_unknown_toolkit_has_a_nearest_one(folder: Path) -> None:
 
 def test_the_wrong_toolkit_is_told_the_right_one(folder: Path) -> None:
     message = refused("3dspeaker", folder / "avg_model.pt")
-    assert "not an encoder of 3D-Speaker that can be read (CAM++, ERes2NetV2, ECAPA-TDNN)" in message
+    assert "not an encoder of 3D-Speaker that can be read (CAM++, where '" in message
+    assert "ERes2NetV2, where 'layer3_ds.weight' is missing" in message
+    assert ", ECAPA-TDNN, where 'mfa.conv.conv.weight' is missing)" in message
     assert "named as WeSpeaker's ResNet (`wespeaker`)" in message
 
 
 def test_another_architecture_is_told_what_it_looks_like(folder: Path) -> None:
     torch.save({"tdnn.0.weight": torch.zeros(3), "output.bias": torch.zeros(2)}, folder / "avg_model.pt")
     message = refused("wespeaker", folder)
-    assert (
-        "not an encoder of WeSpeaker that can be read (ECAPA-TDNN, ResNet, SimAM-ResNet, CAM++, ReDimNet)"
-        in message
-    )
+    assert "not an encoder of WeSpeaker that can be read (ECAPA-TDNN, where 'layer" in message
+    assert ", ReDimNet, where 'backbone.stem.0.weight' is missing)" in message
     assert "its tensors begin with 'tdnn.0.weight', 'output.bias'" in message
+
+
+def test_weights_that_are_not_finite(folder: Path) -> None:
+    state = resnet_state()
+    state["layer2.0.bn1.bias"][3] = torch.nan
+    torch.save(state, folder / "avg_model.pt")
+    assert "1 tensors hold values that are not finite, such as 'layer2.0.bn1.bias'" in refused(
+        "wespeaker", folder
+    )
 
 
 def test_every_tensor_that_does_not_fit_is_listed(folder: Path) -> None:

@@ -75,6 +75,11 @@ def convert(toolkit: str, path: str | Path, *, name: str | None = None) -> Conve
         raise CheckpointError(f"no toolkit '{toolkit}'{nearest(toolkit, TOOLKITS)}")
     kit, path = TOOLKITS[toolkit], Path(path)
     weights = read_weights(find_weights(path, kit.files))
+    if broken := [name for name, tensor in weights.tensors.items() if not tensor.isfinite().all()]:
+        raise CheckpointError(
+            f"{weights.file}: {len(broken)} tensors hold values that are not finite, such as '{broken[0]}'; get the "
+            "model's file again, or an earlier checkpoint of its training"
+        )
     layout = _layout(toolkit, weights)
     configs = [(weights.file, weights.settings), *read_settings(weights.file.parent, kit.configs)]
     settings = {key: value for _, config in reversed(configs) for key, value in config.items()}
@@ -132,7 +137,11 @@ def _layout(toolkit: str, weights: Weights) -> Layout:
         return bearing[toolkit]
     others = [f"{TOOLKITS[name].title}'s {layout.title} (`{name}`)" for name, layout in bearing.items()]
     kit = TOOLKITS[toolkit]
-    known = ", ".join(layout.title for layout in kit.layouts)
+    known = ", ".join(
+        f"{layout.title}, where '{mark}' is missing"
+        for layout in kit.layouts
+        for mark in [next(mark for mark in layout.marks if mark not in weights.tensors)]
+    )
     first = ", ".join(f"'{name}'" for name in list(weights.tensors)[:3])
     raise CheckpointError(
         f"{weights.file}: not an encoder of {kit.title} that can be read ({known}); "
