@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -70,7 +70,8 @@ class Handler(BaseHTTPRequestHandler):
             return None
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[: site.drop_after.pop(0)] if site.drop_after else body)
+        with suppress(ConnectionError):  # whoever has seen enough hangs up
+            self.wfile.write(body[: site.drop_after.pop(0)] if site.drop_after else body)
         return None
 
     def do_HEAD(self) -> None:
