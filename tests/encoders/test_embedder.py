@@ -113,9 +113,9 @@ def test_an_encoder_in_training_is_left_as_it_was(waveforms: list[NDArray[np.flo
 @pytest.mark.parametrize(
     ("waveform", "cause"),
     [
-        (voice(0.24, 0), "0.240 s is too short for an embedding: at least 0.25 s"),
+        (voice(0.24, 0), "0.240 s is too short for an embedding; give at least 0.25 s of speech"),
         (np.zeros(0, dtype=np.float32), "too short"),
-        (np.zeros(16_000, dtype=np.float32), "silence"),
+        (np.zeros(16_000, dtype=np.float32), "is silent"),
         (np.full(16_000, np.nan, dtype=np.float32), "not finite"),
         (np.zeros((16_000, 2), dtype=np.float32), "expected one channel"),
         (np.ones(16_000, dtype=np.int16), "expected one channel of floating-point samples, found int16"),
@@ -191,7 +191,7 @@ def test_bad_files_are_left_out_and_reported(embedder: Embedder, monkeypatch: py
     )
     assert [str(error) for error in result.left_out] == [
         "bad1: not audio",
-        "short: 0.100 s is too short for an embedding: at least 0.25 s",
+        "short: 0.100 s is too short for an embedding; give at least 0.25 s of speech",
         "bad2: not audio",
     ]
     assert told == list(result.left_out)

@@ -119,6 +119,13 @@ def test_at_a_rate_of_false_alarms_nothing_is_missed_that_need_not_be(
     assert point.rate == pytest.approx(min(1 - hit for hit, alarm in rates if alarm <= most), abs=1e-12)
 
 
+@pytest.mark.parametrize(("most", "missed"), [(0.4, 1.0), (0.5, 1.0), (1.0, 0.0)])
+def test_scores_that_tie_are_rejected_together(most: float, missed: float) -> None:
+    point = SortedScores.of([0.0, 0.0, 0.0], [0.0, 0.0]).at_fpr(most)
+    assert point.rate == missed
+    assert (point.threshold <= 0.0) == (missed == 0)
+
+
 def test_a_share_of_false_alarms_that_is_a_whole_number_of_them() -> None:
     target, nontarget = np.arange(100) + 0.5, np.arange(100.0)
     for alarms in range(100):

@@ -119,10 +119,10 @@ class ReDimNetConfig(BaseEncoderConfig):
     bins: int = Field(default=SIZES[_DEFAULT].bins, ge=1, le=1024)
     channels: int = Field(default=SIZES[_DEFAULT].channels, ge=1, le=4096)
     block: Block = SIZES[_DEFAULT].block
-    group: int = Field(default=SIZES[_DEFAULT].group, ge=1, le=1024)
+    group: int = Field(default=SIZES[_DEFAULT].group, ge=1, le=65_536)
     stages: tuple[ReDimNetStage, ...] = Field(default=SIZES[_DEFAULT].stages, min_length=1, max_length=64)
     kernels: tuple[int, ...] = (7, 19, 31, 59)
-    heads: int = Field(default=4, ge=1, le=1024)
+    heads: int = Field(default=4, ge=1, le=65_536)
     attention: int = Field(default=128, ge=1, le=65_536)
 
     @model_validator(mode="before")

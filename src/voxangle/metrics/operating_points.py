@@ -97,13 +97,13 @@ class SortedScores:
         """Least FNR whose FPR is at most ``most``, in [0, 1], and a threshold that gives it."""
         if not 0 <= most <= 1:
             raise ValueError(f"a rate lies in [0, 1]; got {most}")
-        missed, alarms = self._corners
-        # Alarms are allowed up to a whole number, which rounding must not take away: 0.29 of 100 are 29.
+        # A whole number of alarms is allowed, which rounding must not take away: 0.29 of 100 are 29.
         allowed = int(np.floor(np.nextafter(most * self.nontarget.size, np.inf)))
-        first = int(np.argmax(alarms <= allowed))
-        return OperatingPoint(
-            float(missed[first]) / self.target.size, self._threshold(int(missed[first]), int(alarms[first]))
-        )
+        if allowed >= self.nontarget.size:
+            return OperatingPoint(0.0, self._threshold(0, self.nontarget.size))
+        # The greatest score that has to be rejected, and all that tie with it.
+        missed, alarms = self._counts_above(self.nontarget[-1 - allowed])
+        return OperatingPoint(missed / self.target.size, self._threshold(missed, alarms))
 
     def det_curve(
         self,
