@@ -7,16 +7,27 @@ from functools import reduce
 from operator import or_
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
-__all__ = ["Config", "one_of"]
+__all__ = ["Config", "first_problem", "one_of"]
 
 
 class Config(BaseModel):
     """Frozen settings of one room; an unknown key is an error (``voxangle.recipe`` names the nearest one)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def first_problem(error: ValidationError, whole: str = "") -> str:
+    """Where the first thing is that is wrong with given settings, and what, as ``where: what``.
+
+    Args:
+        error: what pydantic found.
+        whole: what to call the place where it is no single entry.
+    """
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or whole}: {first['msg']}"
 
 
 def one_of(configs: Mapping[str, type[Config]], chosen_by: str | Callable[[Any], str]) -> Any:

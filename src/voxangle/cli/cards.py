@@ -93,6 +93,7 @@ def _say(
     """Write more on a card; the card."""
     from pydantic import ValidationError
 
+    from voxangle.config import first_problem
     from voxangle.encoders.card import ModelCard
     from voxangle.encoders.model_files import read_model, rewrite_card
 
@@ -111,10 +112,7 @@ def _say(
         changes |= {"metrics": tuple(figures.values()), "attributions": tuple(owed.values())}
         card = ModelCard.model_validate({**dict(card), **changes})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise VoxangleError(
-            f"the card cannot say so: {'.'.join(map(str, first['loc']))}: {first['msg']}"
-        ) from error
+        raise VoxangleError(f"the card cannot say so: {first_problem(error)}") from error
     rewrite_card(path, card)
     return card
 

@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from voxangle.config import Config
+from voxangle.config import Config, first_problem
 from voxangle.encoders.card import ModelCard
 from voxangle.encoders.encoder import Encoder
 from voxangle.encoders.registry import build_encoder
@@ -102,8 +102,8 @@ def copy_model(path: str | Path, out: str | Path, *, half: bool = False) -> Mode
         CheckpointError: there is no whole model, or a weight is too large for float16.
         StorageError: the place cannot be written.
     """
-    _, description, tensors = _read(Path(path))
-    card = description.card
+    read = _read(Path(path))
+    tensors, card = read.tensors, read.description.card
     if half:
         tensors, card = _halved(tensors, card)
     _write(Path(out), tensors, card)
@@ -117,13 +117,13 @@ def rewrite_card(path: str | Path, card: ModelCard) -> None:
         CheckpointError: there is no whole model.
         StorageError: it cannot be written.
     """
-    place, description, tensors = _read(Path(path))
+    read = _read(Path(path))
     fields = ("encoder", "filterbank", "sample_rate")
-    if any(getattr(card, field) != getattr(description.card, field) for field in fields):
+    if any(getattr(card, field) != getattr(read.description.card, field) for field in fields):
         raise CheckpointError(
-            f"{place}: a card of another encoder or of other features does not fit its weights"
+            f"{read.place}: a card of another encoder or of other features does not fit its weights"
         )
-    _write(place, tensors, card)
+    _write(read.place, read.tensors, card)
 
 
 def read_model(path: str | Path) -> StoredModel:
@@ -133,8 +133,7 @@ def read_model(path: str | Path) -> StoredModel:
         CheckpointError: there is no model, it is a pickle, it is broken or of another format, its weights are not
             those of its architecture, or not those it describes.
     """
-    _, description, tensors = _read(Path(path))
-    encoder = _without_weights(description.card)
+    _, description, tensors, encoder = _read(Path(path))
     types = {name: tensor.dtype for name, tensor in encoder.state_dict().items()}
     encoder.load_state_dict({name: tensor.to(types[name]) for name, tensor in tensors.items()}, assign=True)
     return StoredModel(description.card, encoder, description.weights_sha256)
@@ -181,7 +180,16 @@ def _write(place: Path, tensors: Mapping[str, Tensor], card: ModelCard) -> None:
             temporary_weights.write_bytes(content)
 
 
-def _read(path: Path) -> tuple[Path, _Description, dict[str, Tensor]]:
+class _Read(NamedTuple):
+    """What was found at a place, and the encoder that it fits, which has no weights yet."""
+
+    place: Path
+    description: _Description
+    tensors: dict[str, Tensor]
+    encoder: Encoder
+
+
+def _read(path: Path) -> _Read:
     place = _place_of(path)
     one_file = place.is_file()
     file = place if one_file else place / WEIGHTS
@@ -200,7 +208,8 @@ def _read(path: Path) -> tuple[Path, _Description, dict[str, Tensor]]:
             )
         told = metadata["voxangle"].encode()
     description = _described(told, file if one_file else place / DESCRIPTION)
-    _check_architecture(file, description.card, tensors, metadata.get("encoder"))
+    encoder = _without_weights(description.card)
+    _check_architecture(file, description.card, encoder, tensors, metadata.get("encoder"))
     if _sha256(tensors) != description.weights_sha256:
         raise CheckpointError(
             f"{file}: not the weights that "
@@ -208,7 +217,7 @@ def _read(path: Path) -> tuple[Path, _Description, dict[str, Tensor]]:
             + " (their SHA-256 differs); "
             + ("copy or save the model again" if one_file else "copy both files of one model again")
         )
-    return place, description, tensors
+    return _Read(place, description, tensors, encoder)
 
 
 def _content(file: Path) -> bytes:
@@ -253,16 +262,16 @@ def _described(content: bytes, file: Path) -> _Description:
     try:
         return _Description.model_validate(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
-        raise CheckpointError(f"{file}: not a model's description ({where}: {first['msg']})") from error
+        raise CheckpointError(
+            f"{file}: not a model's description ({first_problem(error, 'the whole')})"
+        ) from error
 
 
 def _check_architecture(
-    file: Path, card: ModelCard, tensors: Mapping[str, Tensor], saved_as: str | None
+    file: Path, card: ModelCard, encoder: Encoder, tensors: Mapping[str, Tensor], saved_as: str | None
 ) -> None:
     """Refuse tensors that are not the encoder's, naming those that are missing, extra or of another shape."""
-    expected = _without_weights(card).state_dict()
+    expected = encoder.state_dict()
     wrong = [
         f"'{name}' is {_form(tensors[name])} instead of {_form(expected[name])}"
         for name in expected.keys() & tensors.keys()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, ValidationError
 
 from voxangle.audio import SAMPLE_RATE
-from voxangle.config import Config
+from voxangle.config import Config, first_problem
 from voxangle.errors import CheckpointError
 from voxangle.runtime.card import Calibration, Line, Threshold
 from voxangle.runtime.embedding import MINIMUM_SECONDS
@@ -129,7 +129,4 @@ class OnnxMetadata(Config):
 
 
 def _first(error: ValueError) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)
-    first = error.errors(include_url=False)[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return first_problem(error) if isinstance(error, ValidationError) else str(error)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from voxangle.audio import SAMPLE_RATE
-from voxangle.config import Config
+from voxangle.config import Config, first_problem
 from voxangle.errors import StorageError
 from voxangle.runtime.embedding import Embedding
 from voxangle.runtime.windows import Windows
@@ -255,9 +255,7 @@ def _read_index(folder: Path) -> Index:
     except OSError as error:
         raise StorageError(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise StorageError(f"{path}: not an index of embeddings ({where}: {first['msg']})") from error
+        raise StorageError(f"{path}: not an index of embeddings ({first_problem(error)})") from error
 
 
 def _require_same(folder: Path, there: Index, wanted: Index) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, ValidationError
 
-from voxangle.config import Config
+from voxangle.config import Config, first_problem
 from voxangle.errors import VoxangleError
 from voxangle.scoring.machine import Machine
 from voxangle.storage import atomic_write
@@ -286,6 +286,6 @@ class Result(Config):
         except FileNotFoundError as error:
             raise VoxangleError(f"{path}: no such result") from error
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise VoxangleError(f"{path}: not a voxangle result: {where}: {first['msg']}") from error
+            raise VoxangleError(
+                f"{path}: not a voxangle result: {first_problem(error, 'the file')}"
+            ) from error

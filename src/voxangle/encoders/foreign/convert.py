@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from voxangle.audio import SAMPLE_RATE
+from voxangle.config import first_problem
 from voxangle.encoders.card import ModelCard, Origin
 from voxangle.encoders.encoder import Encoder
 from voxangle.encoders.foreign.keys import translate
@@ -112,10 +113,8 @@ def convert(toolkit: str, path: str | Path, *, name: str | None = None) -> Conve
         )
         _agree(weights.tensors, witnesses)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
         raise CheckpointError(
-            f"{weights.file}: tells settings that no {layout.title} here has ({where}: {first['msg']})"
+            f"{weights.file}: tells settings that no {layout.title} here has ({first_problem(error)})"
         ) from error
     except CheckpointError as error:
         raise CheckpointError(_located(str(error), weights.file, kit, layout)) from error
