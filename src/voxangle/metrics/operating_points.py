@@ -97,8 +97,10 @@ class SortedScores:
         """Least FNR whose FPR is at most ``most``, in [0, 1], and a threshold that gives it."""
         if not 0 <= most <= 1:
             raise ValueError(f"a rate lies in [0, 1]; got {most}")
-        # A whole number of alarms is allowed, which rounding must not take away: 0.29 of 100 are 29.
-        allowed = int(np.floor(np.nextafter(most * self.nontarget.size, np.inf)))
+        # The most alarms whose share, as it is computed, is allowed: rounding must neither take one away (0.29 of 100
+        # are 29, not 28.999...) nor add one.
+        near = int(most * self.nontarget.size)
+        allowed = max(n for n in (near - 1, near, near + 1) if n / self.nontarget.size <= most)
         if allowed >= self.nontarget.size:
             return OperatingPoint(0.0, self._threshold(0, self.nontarget.size))
         # The greatest score that has to be rejected, and all that tie with it.
