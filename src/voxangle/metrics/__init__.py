@@ -7,13 +7,21 @@ from voxangle.metrics.bootstrap import (
     bootstrap,
     paired_difference,
 )
-from voxangle.metrics.calibration import AffineCalibration, fit_calibration
+from voxangle.metrics.calibration import (
+    FEWEST_TRIALS,
+    AffineCalibration,
+    LinearCalibration,
+    fit_calibration,
+    fit_linear,
+)
 from voxangle.metrics.operating_points import OperatingPoint, SortedScores, det_curve, eer, min_dcf
 
 __all__ = [
+    "FEWEST_TRIALS",
     "AffineCalibration",
     "Bootstrap",
     "Interval",
+    "LinearCalibration",
     "OperatingPoint",
     "PairedDifference",
     "SortedScores",
@@ -21,6 +29,7 @@ __all__ = [
     "det_curve",
     "eer",
     "fit_calibration",
+    "fit_linear",
     "min_dcf",
     "paired_difference",
 ]
