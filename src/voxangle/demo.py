@@ -90,11 +90,10 @@ def run_demo(out: Path, corpus: str, settings: Sequence[str], console: Console) 
             notes=source.notes,
         )
         for result in results[system]:
-            result.write_json(out / "results" / f"{result.name}-{system}.json")
+            result.write(out / "results" / f"{result.name}-{system}.json")
 
     differences = {
-        trials.name: compare(full, aam, trials, speakers=speakers)
-        for trials, full, aam in zip(lists, results["full"], results["aam"], strict=True)
+        full.name: compare(full, aam) for full, aam in zip(results["full"], results["aam"], strict=True)
     }
     seconds = time.monotonic() - got
     _show(console, source, recipes["full"], results, differences, seconds)

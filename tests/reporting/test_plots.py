@@ -118,14 +118,18 @@ def test_a_million_scores_make_a_light_curve(tmp_path: Path, figures: list[Figur
     generator = np.random.default_rng(0)
     target = np.arange(1_000_000) % 10 == 0
     scores = generator.normal(size=target.size).astype(np.float32) + 2 * target
-    many = toy_result(1.0).model_copy(update={"scores": TrialScores(scores, target)})
+    nobody = np.zeros(target.size, np.int64)
+    many = toy_result(1.0).model_copy(
+        update={"scores": TrialScores(scores, target, ("a",), nobody, nobody, np.zeros(1, np.int64))}
+    )
     plot_det([many], tmp_path / "det.png")
     assert len(figures[0].axes[0].get_lines()[1].get_xdata()) < 30_000  # type: ignore[arg-type]
 
 
 def test_a_result_that_was_read_cannot_be_plotted_and_says_why(tmp_path: Path) -> None:
     result = toy_result(1.0)
-    result.write_json(tmp_path / "r.json")
+    result.write(tmp_path / "r.json")
+    (tmp_path / "r.parquet").unlink()
     for plot in (lambda r, p: plot_det([r], p), plot_scores):
         with pytest.raises(
             TrialError, match="list: a result that was read from a file has no scores to plot"

@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
+from pyarrow.parquet import write_table
 
 from voxangle import __version__
 from voxangle.data import Manifest, Trials, Utterance
@@ -24,6 +26,7 @@ from voxangle.scoring import (
     compare,
     cosine_scores,
     evaluate,
+    read_evaluation,
     trials_sha256,
 )
 
@@ -112,20 +115,80 @@ def test_the_checksum_is_that_of_the_written_list(tmp_path: Path, result: Result
     assert trials_sha256(flipped) != result.trials_sha256
 
 
-def test_a_result_survives_being_written_and_read(tmp_path: Path, result: Result) -> None:
-    result.write_json(tmp_path / "result.json")
+def test_a_result_survives_being_written_and_read_with_its_scores(tmp_path: Path, result: Result) -> None:
+    result.write(tmp_path / "result.json")
+    assert "scores" not in json.loads((tmp_path / "result.json").read_text())
     read = Result.read(tmp_path / "result.json")
     assert read.model_dump() == result.model_dump()
-    assert read.scores is None
-    assert "scores" not in json.loads((tmp_path / "result.json").read_text())
+    ours, theirs = result.scores, read.scores
+    assert ours is not None
+    assert theirs is not None
+    np.testing.assert_array_equal(theirs.scores, ours.scores)
+    np.testing.assert_array_equal(theirs.target, ours.target)
+    for side in ("enrol", "test"):
+        places = [getattr(one, side) for one in (ours, theirs)]
+        assert [theirs.keys[n] for n in places[1]] == [ours.keys[n] for n in places[0]]
+        named = [[one.speakers[n] for n in getattr(one, f"{side}_speaker")] for one in (ours, theirs)]
+        assert named[0] == named[1] == [SPEAKERS[ours.keys[n]] for n in places[0]]
+    assert theirs.session is None
+    assert theirs.llrs is None
+    assert theirs.trials_sha256 == result.trials_sha256
+    assert compare(result, read, replicates=10).eer == 0
+    (tmp_path / "result.parquet").unlink()
+    assert Result.read(tmp_path / "result.json").scores is None
 
 
-def test_scores_survive_being_written_and_read(tmp_path: Path, result: Result) -> None:
-    assert result.scores is not None
-    result.scores.write(tmp_path / "scores.npz")
-    read = TrialScores.read(tmp_path / "scores.npz")
-    np.testing.assert_array_equal(read.scores, result.scores.scores)
-    np.testing.assert_array_equal(read.target, result.scores.target)
+def test_what_is_known_of_trials_survives_being_written_and_read(tmp_path: Path) -> None:
+    trials = all_trials()
+    sessions = {key: f"{key[-1]}" for key in SPEAKERS if key != "s0/0"}
+    early = np.arange(len(trials)) < 500
+    parts = {"early": early, "late": ~early, "never": early & ~early}
+    scores = evaluate(voices(1.0), trials, sessions=sessions, conditions=parts, replicates=10).scores
+    assert scores is not None
+    assert scores.session is not None
+    assert len(set(scores.session.tolist())) == len(SPEAKERS), "a session is one speaker's"
+    scores = replace(scores, llrs=2 * scores.scores)
+    scores.write(tmp_path / "scores.parquet")
+    read = TrialScores.read(tmp_path / "scores.parquet")
+    assert list(read.conditions) == ["early", "late"]
+    np.testing.assert_array_equal(read.conditions["late"], ~early)
+    np.testing.assert_array_equal(read.llrs, 2 * scores.scores)
+    assert read.session is not None
+    np.testing.assert_array_equal(read.session[read.test], scores.session[scores.test])
+    # Without names of speakers there are numbers.
+    scores = evaluate(voices(1.0), trials, replicates=10).scores
+    assert scores is not None
+    scores.write(tmp_path / "scores.parquet")
+    read = TrialScores.read(tmp_path / "scores.parquet")
+    assert (read.speakers, read.session, read.llrs) == ((), None, None)
+    assert (read.enrol_speaker == read.test_speaker).tolist() == trials.target.tolist()
+
+
+def test_scores_of_another_list_beside_a_result_are_refused(tmp_path: Path, result: Result) -> None:
+    result.write(tmp_path / "result.json")
+    other = evaluate(
+        voices(1.0), Trials.of("all", [(True, "s0/0", "s0/1"), (False, "s0/0", "s1/0")]), replicates=10
+    )
+    other.write(tmp_path / "other.json")
+    (tmp_path / "other.parquet").rename(tmp_path / "result.parquet")
+    with pytest.raises(
+        VoxangleError, match=r"result\.parquet: holds the scores of another list than result\.json"
+    ):
+        Result.read(tmp_path / "result.json")
+
+
+def test_a_folder_of_results_is_read_whole(tmp_path: Path, result: Result) -> None:
+    result.write(tmp_path / "b.json")
+    result.write(tmp_path / "a.json")
+    (tmp_path / "notes.json").write_text("{}")  # not a result: nothing lies beside it
+    assert [one.name for one in read_evaluation(tmp_path)] == ["all", "all"]
+    with pytest.raises(
+        VoxangleError, match="nowhere: no such folder; give one that `voxangle evaluate` wrote"
+    ):
+        read_evaluation(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(VoxangleError, match="empty: no results with their scores"):
+        read_evaluation(tmp_path / "empty")
 
 
 def test_files_that_are_not_results_are_refused_by_name(tmp_path: Path) -> None:
@@ -136,6 +199,11 @@ def test_files_that_are_not_results_are_refused_by_name(tmp_path: Path) -> None:
         Result.read(tmp_path / "other.json")
     with pytest.raises(VoxangleError, match=r"other\.json: not a file of trial scores"):
         TrialScores.read(tmp_path / "other.json")
+    with pytest.raises(VoxangleError, match=r"none\.parquet: no such file of trial scores"):
+        TrialScores.read(tmp_path / "none.parquet")
+    write_table(pa.table({"enrol": ["a"]}), tmp_path / "column.parquet")
+    with pytest.raises(VoxangleError, match=r"column\.parquet: not a file of trial scores"):
+        TrialScores.read(tmp_path / "column.parquet")
 
 
 def test_embeddings_may_be_keys_and_a_matrix_with_more_than_the_list_names(result: Result) -> None:
@@ -169,23 +237,48 @@ def test_perfect_scores_come_with_a_caution() -> None:
 def test_two_systems_are_compared_on_one_list() -> None:
     trials = all_trials()
     good, bad = (evaluate(voices(noise), trials, speakers=SPEAKERS, replicates=10) for noise in (0.8, 2.0))
-    difference = compare(good, bad, trials, speakers=SPEAKERS, replicates=100)
+    difference = compare(good, bad, replicates=100)
     assert difference.eer == pytest.approx(good.eer.value - bad.eer.value)
     assert difference.eer_interval.high < 0
     assert difference.speakers == 12
 
 
-def test_results_of_other_lists_or_without_scores_are_not_compared(tmp_path: Path, result: Result) -> None:
+def test_who_speaks_may_be_known_to_one_result_alone() -> None:
     keys = list(SPEAKERS)
-    other = Trials.of("other", [(True, keys[0], keys[1]), (False, keys[0], keys[5])])
-    with pytest.raises(TrialError, match="toy: measured on another list than 'other'"):
-        compare(result, result, other)
-    result.write_json(tmp_path / "r.json")
-    with pytest.raises(TrialError, match="has no scores; evaluate again"):
-        compare(Result.read(tmp_path / "r.json"), result, all_trials())
+    # Target trials alone make four speakers of s0's utterances and of s1's.
+    pairs = [
+        (True, keys[0], keys[1]),
+        (True, keys[2], keys[3]),
+        (True, keys[4], keys[5]),
+        (True, keys[6], keys[7]),
+    ]
+    trials = Trials.of("few", [*pairs, *((False, keys[i], keys[4 + j]) for i in range(4) for j in range(4))])
+    known = evaluate(voices(1.0), trials, speakers=SPEAKERS, replicates=10)
+    guessed = evaluate(voices(2.0), trials, replicates=10)
+    assert guessed.counts.speakers == 4
+    assert compare(guessed, known, replicates=50).speakers == 2
+    assert compare(known, guessed, replicates=50).speakers == 2
+
+
+def test_results_of_other_lists_or_without_scores_are_not_compared(tmp_path: Path, result: Result) -> None:
+    pairs = [(True, "s0/0", "s0/1"), (False, "s0/0", "s1/0")]
+    for name, said in (
+        ("other", "'toy' was measured on the list 'all', 'unnamed' on the list 'other'"),
+        ("all", "'toy' and 'unnamed' were measured on two lists that are both called 'all'"),
+    ):
+        other = evaluate(voices(1.0), Trials.of(name, pairs), replicates=10)
+        with pytest.raises(TrialError, match=said):
+            compare(result, other)
+    bare = result.model_copy(update={"scores": None})
+    with pytest.raises(TrialError, match="'toy' was read without its scores"):
+        compare(bare, result)
     rival = evaluate(voices(1.0), all_trials(), protocol=Protocol(p_targets=(0.5,)), replicates=10)
-    with pytest.raises(TrialError, match="differ in protocol"):
-        compare(result, rival, all_trials())
+    with pytest.raises(
+        TrialError, match=r"differ in protocol: p_targets is '\(0\.01, 0\.05\)' and '\(0\.5,\)'"
+    ):
+        compare(result, rival)
+    with pytest.raises(TrialError, match="different priors"):
+        compare(result, rival, across_protocols=True)
 
 
 def test_an_utterance_without_embedding_is_named_and_counted() -> None:

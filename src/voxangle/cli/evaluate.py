@@ -98,7 +98,7 @@ def evaluate(
     target = out or folder / "evaluation"
     less = "-mean-subtracted" if mean else ""
     for result in results:
-        result.write_json(target / f"{result.name}{less}.json")
+        result.write(target / f"{result.name}{less}.json")
         plot_scores(result, target / f"{result.name}{less}-scores.png")
     plot_det(results, target / f"det{less}.png")
     console.print(results_table(results))

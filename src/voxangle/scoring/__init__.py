@@ -1,7 +1,8 @@
 """From embeddings and trial lists to scores and results."""
 
+from voxangle.scoring.compare import compare, read_evaluation
 from voxangle.scoring.cosine import cosine_scores
-from voxangle.scoring.evaluate import Embeddings, compare, evaluate, trials_sha256
+from voxangle.scoring.evaluate import Embeddings, evaluate, trials_sha256
 from voxangle.scoring.machine import Machine
 from voxangle.scoring.mean_embedding import MeanEmbedding
 from voxangle.scoring.result import (
@@ -15,9 +16,9 @@ from voxangle.scoring.result import (
     Resampling,
     Result,
     TrialCounts,
-    TrialScores,
 )
 from voxangle.scoring.speakers import speakers_from_targets
+from voxangle.scoring.trial_scores import TrialScores
 
 __all__ = [
     "AveragedSplit",
@@ -37,6 +38,7 @@ __all__ = [
     "compare",
     "cosine_scores",
     "evaluate",
+    "read_evaluation",
     "speakers_from_targets",
     "trials_sha256",
 ]

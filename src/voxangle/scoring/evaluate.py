@@ -16,8 +16,6 @@ from voxangle import __version__
 from voxangle.data import Trials
 from voxangle.data.conditions import Conditions
 from voxangle.errors import TrialError
-from voxangle.metrics import PairedDifference
-from voxangle.metrics.bootstrap import paired_difference
 from voxangle.scoring.cosine import cosine_scores
 from voxangle.scoring.machine import Machine
 from voxangle.scoring.mean_embedding import MeanEmbedding, require_unseen
@@ -27,12 +25,12 @@ from voxangle.scoring.result import (
     Resampling,
     Result,
     TrialCounts,
-    TrialScores,
 )
 from voxangle.scoring.scored import ScoredTrials
 from voxangle.scoring.speakers import speakers_from_targets
+from voxangle.scoring.trial_scores import TrialScores
 
-__all__ = ["Embeddings", "compare", "evaluate", "trials_sha256"]
+__all__ = ["Embeddings", "evaluate", "trials_sha256"]
 
 Embeddings = Mapping[str, NDArray[np.floating[Any]]] | tuple[Sequence[str], NDArray[np.floating[Any]]]
 
@@ -44,6 +42,7 @@ def evaluate(
     trials: Trials,
     *,
     speakers: Mapping[str, str] | None = None,
+    sessions: Mapping[str, str] | None = None,
     protocol: Protocol | None = None,
     mean: MeanEmbedding | None = None,
     model: Model | None = None,
@@ -60,6 +59,7 @@ def evaluate(
             the list does not name do no harm.
         trials: the list.
         speakers: who speaks, by key; without it, utterances joined by target trials are one speaker.
+        sessions: the occasion of the recording, by key; unknown where it is empty or missing.
         protocol: how to score; the default is the cosine of full utterances, with the enrolment that the list has.
         mean: subtracted from every embedding before it is scored (see ``cosine_scores``); the protocol says so.
         model: what made the embeddings.
@@ -77,6 +77,7 @@ def evaluate(
             protocol asks for another enrolment than the list has, or for another mean than is given; the mean has
             another dimension, or knows a speaker of the list.
     """
+    digest = trials_sha256(trials)
     protocol = _with_mean(_with_enrolment(protocol or Protocol(), trials), mean, trials)
     _require_both_classes(trials)
     if mean is not None:
@@ -98,7 +99,7 @@ def evaluate(
     targets = int(np.count_nonzero(trials.target))
     return Result(
         name=trials.name,
-        trials_sha256=trials_sha256(trials),
+        trials_sha256=digest,
         counts=TrialCounts(
             trials=len(trials),
             targets=targets,
@@ -129,50 +130,18 @@ def evaluate(
         command=_this_command() if command is None else command,
         machine=Machine.here(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        scores=TrialScores(scores, trials.target),
-    )
-
-
-def compare(
-    first: Result,
-    second: Result,
-    trials: Trials,
-    *,
-    speakers: Mapping[str, str] | None = None,
-    replicates: int = 1000,
-    seed: int = 0,
-) -> PairedDifference:
-    """The difference of two systems on one list (first minus second), with 95 % intervals over speakers.
-
-    Args:
-        first: of ``evaluate`` on ``trials``.
-        second: of ``evaluate`` on ``trials``.
-        trials: the list of both.
-        speakers: who speaks, by key; as in ``evaluate``.
-        replicates: of the bootstrap.
-        seed: of the bootstrap.
-
-    Raises:
-        TrialError: a result is of another list or protocol, or has no scores because it was read from a file.
-    """
-    digest = trials_sha256(trials)
-    for result in (first, second):
-        if result.trials_sha256 != digest:
-            raise TrialError(f"{result.model.name}: measured on another list than '{trials.name}'")
-    if _comparable(first.protocol) != _comparable(second.protocol):
-        raise TrialError(f"{trials.name}: '{first.model.name}' and '{second.model.name}' differ in protocol")
-    if first.scores is None or second.scores is None:
-        raise TrialError(f"{trials.name}: a result that was read from a file has no scores; evaluate again")
-    speaker = _speaker_numbers(trials, speakers)
-    return paired_difference(
-        first.scores.scores,
-        second.scores.scores,
-        trials.target,
-        speaker[trials.enrol],
-        speaker[trials.test],
-        priors=first.protocol.p_targets,
-        replicates=replicates,
-        seed=seed,
+        scores=TrialScores(
+            scores,
+            trials.target,
+            trials.keys,
+            trials.enrol,
+            trials.test,
+            speaker,
+            () if speakers is None else tuple(dict.fromkeys(speakers[key] for key in trials.utterances)),
+            None if sessions is None else _session_numbers(trials, speaker, sessions),
+            {name: mask for name, mask in (conditions or {}).items() if mask.any()},
+            trials_sha256=digest,
+        ),
     )
 
 
@@ -200,18 +169,6 @@ def _with_mean(protocol: Protocol, mean: MeanEmbedding | None, trials: Trials) -
             f"'{subtracted}'; give the mean that the protocol names, or change the protocol"
         )
     return protocol.model_copy(update={"mean_subtraction": subtracted})
-
-
-def _comparable(protocol: Protocol) -> Protocol:
-    """The protocol without what differs from system to system: the file of a mean of the same utterances."""
-    mean = protocol.mean_subtraction
-    if mean == "none" or not mean.file:
-        return protocol
-    return protocol.model_copy(
-        update={
-            "mean_subtraction": mean.model_copy(update={"file": "archive", "file_sha256": "", "left_out": 0})
-        }
-    )
 
 
 def _unknown(conditions: Conditions) -> list[str]:
@@ -260,6 +217,20 @@ def _speaker_numbers(trials: Trials, speakers: Mapping[str, str] | None) -> NDAr
             f"({wrong.size} such trial(s)); correct the list or the speakers"
         )
     return numbers
+
+
+def _session_numbers(
+    trials: Trials, speaker: NDArray[np.int64], sessions: Mapping[str, str]
+) -> NDArray[np.int64]:
+    """A session is one speaker's, whatever it is called; one that is not known, or a model's, is like no other."""
+    number: dict[tuple[int, str], int] = {}
+    return np.array(
+        [
+            number.setdefault((int(speaker[place]), sessions.get(key) or f"\0{place}"), len(number))
+            for place, key in enumerate(trials.keys)
+        ],
+        dtype=np.int64,
+    )
 
 
 def _model_speakers(trials: Trials, numbers: NDArray[np.int64]) -> list[int]:

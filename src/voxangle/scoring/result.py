@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, ValidationError
 
 from voxangle.config import Config, first_problem
 from voxangle.errors import VoxangleError
 from voxangle.scoring.machine import Machine
+from voxangle.scoring.trial_scores import TrialScores
 from voxangle.storage import atomic_write
 
 __all__ = [
@@ -26,7 +24,6 @@ __all__ = [
     "Resampling",
     "Result",
     "TrialCounts",
-    "TrialScores",
 ]
 
 _Prior = Annotated[float, Field(gt=0, lt=1)]
@@ -193,42 +190,6 @@ class Resampling(Config):
     seed: int
 
 
-class TrialScores:
-    """The scores of one list, shape (trials,); ``target`` is true where both sides are one speaker."""
-
-    def __init__(self, scores: NDArray[np.floating[Any]], target: NDArray[np.bool_]) -> None:
-        self.scores = scores
-        self.target = target
-
-    @property
-    def of_targets(self) -> NDArray[np.floating[Any]]:
-        """Scores of the target trials."""
-        return self.scores[self.target]
-
-    @property
-    def of_nontargets(self) -> NDArray[np.floating[Any]]:
-        """Scores of the non-target trials."""
-        return self.scores[~self.target]
-
-    def write(self, path: str | Path) -> None:
-        """Write the arrays ``scores`` and ``target``, in the order of the list, as ``.npz``, atomically."""
-        with atomic_write(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, scores=self.scores, target=self.target)
-
-    @classmethod
-    def read(cls, path: str | Path) -> TrialScores:
-        """Read what ``write`` wrote.
-
-        Raises:
-            VoxangleError: the file is missing or not of that form.
-        """
-        try:
-            with np.load(path) as arrays:
-                return cls(arrays["scores"], arrays["target"])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise VoxangleError(f"{path}: not a file of trial scores ({error})") from error
-
-
 class Result(Config):
     """Error rates of one system on one trial list, and the whole protocol.
 
@@ -248,7 +209,8 @@ class Result(Config):
         command: that made the result.
         machine: where it ran.
         date: when, UTC, ISO 8601.
-        scores: of the trials; kept for plots, not part of the JSON, ``None`` in a result that was read.
+        scores: of the trials, for plots and comparisons; not part of the JSON but a file beside it (``write``),
+            ``None`` where that is missing.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -269,20 +231,34 @@ class Result(Config):
     date: str
     scores: TrialScores | None = Field(default=None, exclude=True, repr=False)
 
-    def write_json(self, path: str | Path) -> None:
-        """Write the result as JSON, atomically."""
+    def write(self, path: str | Path) -> None:
+        """Write the result as JSON and its scores beside it (``TrialScores.write``), each atomically."""
+        path = Path(path)
+        if self.scores is not None:
+            self.scores.write(path.with_suffix(".parquet"))
         with atomic_write(path) as temporary:
             temporary.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: str | Path) -> Result:
-        """Read a result that ``write_json`` wrote.
+        """Read a result that ``write`` wrote, with its scores where they lie beside it.
 
         Raises:
-            VoxangleError: the file is missing or not such a result.
+            VoxangleError: the file is missing or not such a result, or the scores are those of another list.
         """
+        path = Path(path)
+        scores_path = path.with_suffix(".parquet")
         try:
-            return cls.model_validate_json(Path(path).read_bytes())
+            result = cls.model_validate_json(path.read_bytes())
+            scores = TrialScores.read(scores_path) if scores_path.exists() else None
+            if scores is not None and (scores.trials_sha256, len(scores)) != (
+                result.trials_sha256,
+                result.counts.trials,
+            ):
+                raise VoxangleError(
+                    f"{scores_path}: holds the scores of another list than {path.name} speaks of; evaluate again"
+                )
+            return result.model_copy(update={"scores": scores})
         except FileNotFoundError as error:
             raise VoxangleError(f"{path}: no such result") from error
         except ValidationError as error:
