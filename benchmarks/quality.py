@@ -39,13 +39,13 @@ from rich.table import Table
 from scipy.stats import beta  # type: ignore[import-untyped]
 
 from voxangle.audio import SAMPLE_RATE
+from voxangle.audio.measures import frame_energies, sounding
 from voxangle.corpora import corpus_reader
 from voxangle.corpora.prepared import prepare_split
 from voxangle.data import Manifest
 from voxangle.data.prepare import Prepared
 from voxangle.quality import Limits, check_quality, doubt_labels, find_duplicates, survey
 from voxangle.quality.duplicates import PRINT_SIZE, Prints
-from voxangle.quality.measures import frame_energies, sounding
 
 SPLIT = "train"
 SEED = 5

@@ -7,9 +7,9 @@ afterwards, which rounds the flat tops. A defective recording is often doubted a
 trained on the labels it is asked about finds fewer wrong ones.
 """
 
+from voxangle.audio.measures import Measures, measure
 from voxangle.quality.duplicates import Duplicate, find_duplicates, take_print
 from voxangle.quality.labels import Doubts, doubt_labels
-from voxangle.quality.measures import Measures, measure
 from voxangle.quality.report import KINDS, Kind, Limits, Quality, check_quality
 from voxangle.quality.survey import Survey, survey
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxangle.audio import SAMPLE_RATE
-from voxangle.quality.measures import FRAME, frame_energies, sounding
+from voxangle.audio.measures import FRAME, frame_energies, sounding
 
 __all__ = ["PRINT_SIZE", "Duplicate", "Print", "Prints", "correlation", "find_duplicates", "take_print"]
 

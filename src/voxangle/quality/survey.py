@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from voxangle.audio.measures import Measures, measure
 from voxangle.data.prepare import Prepared
 from voxangle.quality.duplicates import PRINT_SIZE, Print, Prints, take_print
-from voxangle.quality.measures import Measures, measure
 from voxangle.storage import atomic_write
 
 __all__ = ["Survey", "survey"]

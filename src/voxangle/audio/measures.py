@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from voxangle.audio import SAMPLE_RATE
+from voxangle.audio.resampling import SAMPLE_RATE
 
 __all__ = ["FLAT_RUN", "FRAME", "Measures", "frame_energies", "measure", "sounding"]
 
