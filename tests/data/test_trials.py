@@ -14,7 +14,9 @@ from voxangle.errors import TrialError
 keys = st.text(st.characters(codec="utf-8", exclude_characters="\t\r\n"), min_size=1, max_size=8).filter(
     lambda key: key == key.strip()
 )
-pairs = st.lists(st.tuples(st.booleans(), keys, keys), min_size=1, max_size=20)
+pairs = st.lists(
+    st.tuples(st.booleans(), keys, keys), min_size=1, max_size=20, unique_by=lambda pair: pair[1:]
+)
 
 
 def read_text(folder, text: str) -> Trials:
@@ -41,10 +43,25 @@ def test_each_key_stands_once_in_order_of_appearance(pairs):
     assert trials.target.dtype == bool
 
 
-def test_a_trial_may_stand_twice_and_a_key_meet_itself(tmp_path):
-    trials = read_text(tmp_path, "1 a a\n0 a b\n0 a b\n")
-    assert len(trials) == 3
+def test_a_trial_stands_twice_only_where_that_is_allowed_and_a_key_may_meet_itself(tmp_path):
+    text = "1 a a\n0 a b\n0 b a\n\n0 a b\n0 a b\n"
+    with pytest.raises(
+        TrialError,
+        match=r"short\.txt, lines 2 and 5: the trial of 'a' and 'b' stands there twice \(2 lines repeat",
+    ):
+        read_text(tmp_path, text)
+    trials = Trials.read(tmp_path / "short.txt", repeated=True)
+    assert len(trials) == 5
     assert trials.utterances == ("a", "b")
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_a_trial_of_both_classes_is_never_allowed(repeated, tmp_path):
+    (tmp_path / "list.txt").write_text("0 c d\n0 c d\n1 a b\n0 a c\n0 a b\n")
+    with pytest.raises(
+        TrialError, match=r"lines 3 and 5: 'a' and 'b' are a target and also a non-target trial"
+    ):
+        Trials.read(tmp_path / "list.txt", repeated=repeated)
 
 
 def test_blank_lines_tabs_and_windows_line_ends_are_read(tmp_path):
@@ -176,7 +193,7 @@ def test_the_fast_way_reads_what_the_plain_way_reads(text, block, tmp_path):
 
     def read() -> object:
         try:
-            return triples(Trials.read(path))
+            return triples(Trials.read(path, repeated=True))
         except TrialError as error:
             return str(error)
 

@@ -208,7 +208,7 @@ def _official_lists(layout: Layout, known: Container[str]) -> _Lists:
             lists.found.append(ListFound(label, f"absent: get it from {META}{one.file}"))
             continue
         try:
-            trials = replace(Trials.read(path), name=one.name)
+            trials = replace(Trials.read(path, repeated=True), name=one.name)  # as it was published
         except TrialError as error:
             lists.left_out[one.name] = f"{error}. Get it again from {META}{one.file}"
             lists.found.append(ListFound(label, f"cannot be read: {error}", sound=False))

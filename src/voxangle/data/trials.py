@@ -95,6 +95,7 @@ class Trials:
         *,
         known: Container[str] | None = None,
         models: Mapping[str, Sequence[str]] | str | Path | None = None,
+        repeated: bool = False,
     ) -> Trials:
         """Read a list; the file's stem is the name.
 
@@ -112,12 +113,15 @@ class Trials:
             known: the utterances that may occur; None for any.
             models: utterances by name of a model (see ``of``), or a file of lines ``MODEL KEY KEY ...`` (Kaldi's
                 ``spk2utt``; CN-Celeb's ``enroll.map``).
+            repeated: allow that a trial stands there several times, as in lists that were published so; it then
+                counts as often.
 
         Raises:
             TrialError: a file is missing or empty, or a line has another form or names an unknown utterance (its
-                number is named); or as ``of``.
+                number is named); a trial stands there twice, or as target and as non-target; or as ``of``.
         """
         lines = read_trial_lines(Path(path))
+        _require_distinct(lines, repeated)
         source = f"{models}" if isinstance(models, str | Path) else f"{path}, models"
         given = read_models(models) if isinstance(models, str | Path) else models or {}
         if known is not None:
@@ -262,6 +266,31 @@ def _in_order_of_appearance(
         np.minimum(first, appearance, out=first)
     order = np.argsort(first, kind="stable")
     return order[: int(np.count_nonzero(first < never))]
+
+
+def _require_distinct(lines: TrialLines, repeated: bool) -> None:
+    pair = lines.enrol.astype(np.int64) * len(lines.words) + lines.test
+    ordered = np.sort(pair)
+    if (ordered[1:] != ordered[:-1]).all():
+        return
+    order = np.argsort(pair, kind="stable")
+    again = np.flatnonzero(pair[order[1:]] == pair[order[:-1]])
+    unlike = lines.target[order[again + 1]] != lines.target[order[again]]
+    if repeated and not unlike.any():
+        return
+    at = again[int(np.argmax(unlike))]
+    first, other = order[at], order[at + 1]
+    where = f"{lines.path}, lines {lines.line[first]} and {lines.line[other]}"
+    who = f"'{lines.words[lines.enrol[first]]}' and '{lines.words[lines.test[first]]}'"
+    if unlike.any():
+        raise TrialError(
+            f"{where}: {who} are a target and also a non-target trial ({np.count_nonzero(unlike):,} such); correct the "
+            "list"
+        )
+    raise TrialError(
+        f"{where}: the trial of {who} stands there twice ({again.size:,} lines repeat an earlier one) and would count "
+        "twice; remove them, or allow it (--repeated-trials) where the list was published so"
+    )
 
 
 def _require_known(
