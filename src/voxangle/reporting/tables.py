@@ -82,7 +82,10 @@ def conditions_table(result: Result) -> Table:
 def _marks_of_means(results: Sequence[Result]) -> dict[object, str]:
     """``*``, ``**`` ... by the mean that was subtracted."""
     means = dict.fromkeys(result.protocol.mean_subtraction for result in results)
-    return {mean: "*" * number for number, mean in enumerate((m for m in means if m != "none"), start=1)}
+    return {
+        mean: "*" * number
+        for number, mean in enumerate((m for m in means if not isinstance(m, str)), start=1)
+    }
 
 
 def _pair(above: str, below: str) -> Text:

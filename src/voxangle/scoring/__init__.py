@@ -2,9 +2,10 @@
 
 from voxangle.scoring.compare import compare, read_evaluation
 from voxangle.scoring.cosine import cosine_scores
-from voxangle.scoring.evaluate import Embeddings, evaluate, trials_sha256
+from voxangle.scoring.evaluate import Embeddings, evaluate
 from voxangle.scoring.machine import Machine
 from voxangle.scoring.mean_embedding import MeanEmbedding
+from voxangle.scoring.measure import measure, trials_sha256
 from voxangle.scoring.result import (
     AveragedSplit,
     Condition,
@@ -38,6 +39,7 @@ __all__ = [
     "compare",
     "cosine_scores",
     "evaluate",
+    "measure",
     "read_evaluation",
     "speakers_from_targets",
     "trials_sha256",

@@ -96,7 +96,7 @@ def read_evaluation(folder: str | Path) -> list[Result]:
 def _comparable(protocol: Protocol) -> Protocol:
     """The protocol without what differs from system to system: the file of a mean of the same utterances."""
     mean = protocol.mean_subtraction
-    if mean == "none" or not mean.file:
+    if isinstance(mean, str) or not mean.file:
         return protocol
     return protocol.model_copy(
         update={

@@ -83,7 +83,7 @@ class Protocol(Config):
     """How trials become scores, and scores figures. Results compare only where their protocols agree.
 
     Attributes:
-        scoring: the rule that turns two embeddings into a score.
+        scoring: the rule that turns two embeddings into a score; ``as given`` where another program scored.
         crop: what of an utterance is embedded.
         enrolment: what is compared with a test utterance, as the list has it: ``one utterance``; the ``average`` of
             the embeddings of a model's utterances, before these are brought to unit length; or one recording that
@@ -93,12 +93,27 @@ class Protocol(Config):
         p_targets: prior of a target trial, one for each minDCF.
     """
 
-    scoring: Literal["cosine"] = "cosine"
-    crop: Literal["full utterance"] = "full utterance"
+    scoring: Literal["cosine", "as given"] = "cosine"
+    crop: Literal["full utterance", "not known"] = "full utterance"
     enrolment: Literal["one utterance", "average", "concatenated"] = "one utterance"
-    mean_subtraction: Literal["none"] | MeanSubtraction = "none"
-    normalisation: Literal["none"] = "none"
+    mean_subtraction: Literal["none", "not known"] | MeanSubtraction = "none"
+    normalisation: Literal["none", "not known"] = "none"
     p_targets: tuple[_Prior, ...] = Field(default=(0.01, 0.05), min_length=1)
+
+    @classmethod
+    def of_given_scores(cls, enrolment: Literal["one utterance", "average", "concatenated"]) -> Protocol:
+        """Of scores that another program made: only the list is known.
+
+        Args:
+            enrolment: as the list has it.
+        """
+        return cls(
+            scoring="as given",
+            crop="not known",
+            enrolment=enrolment,
+            mean_subtraction="not known",
+            normalisation="not known",
+        )
 
 
 class Model(Config):

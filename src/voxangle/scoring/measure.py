@@ -1,0 +1,233 @@
+"""From the scores of a trial list to a result."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxangle import __version__
+from voxangle.data import Trials
+from voxangle.data.conditions import Conditions
+from voxangle.errors import TrialError
+from voxangle.scoring.machine import Machine
+from voxangle.scoring.result import Model, Protocol, Resampling, Result, TrialCounts
+from voxangle.scoring.scored import ScoredTrials
+from voxangle.scoring.speakers import speakers_from_targets
+from voxangle.scoring.trial_scores import TrialScores
+
+__all__ = ["measure", "require_known", "trials_sha256"]
+
+_FEW_SPEAKERS = 30
+
+
+def measure(
+    scores: NDArray[np.float32],
+    trials: Trials,
+    *,
+    protocol: Protocol,
+    speakers: Mapping[str, str] | None = None,
+    sessions: Mapping[str, str] | None = None,
+    model: Model | None = None,
+    conditions: Mapping[str, NDArray[np.bool_]] | None = None,
+    replicates: int = 1000,
+    seed: int = 0,
+    notes: Sequence[str] = (),
+    command: str | None = None,
+) -> Result:
+    """The errors that scores make, with 95 % intervals over speakers.
+
+    Args:
+        scores: shape (trials,), in the order of the list; higher means more alike.
+        trials: the list.
+        protocol: how the scores came about.
+        speakers: as in ``evaluate``, like all that follows.
+        sessions: the occasion of the recording, by key.
+        model: what made the scores.
+        conditions: masks, shape (trials,), by name.
+        replicates: of the bootstrap.
+        seed: of the bootstrap.
+        notes: the corpus's caveats.
+        command: that made the result.
+
+    Raises:
+        TrialError: a score is NaN or infinite; an utterance has no speaker; the list has one class only; a label
+            contradicts the speakers; a model has utterances of two speakers.
+    """
+    _require_both_classes(trials)
+    digest = trials_sha256(trials)
+    speaker = _speaker_numbers(trials, speakers)
+    scored = ScoredTrials(
+        scores,
+        trials.target,
+        speaker[trials.enrol],
+        speaker[trials.test],
+        protocol.p_targets,
+        replicates,
+        seed,
+    )
+    intervals = scored.intervals()
+    eer, min_dcf = scored.figures(intervals)
+    speakers_from: Literal["corpus", "target trials"] = "target trials" if speakers is None else "corpus"
+    targets = int(np.count_nonzero(trials.target))
+    return Result(
+        name=trials.name,
+        trials_sha256=digest,
+        counts=TrialCounts(
+            trials=len(trials),
+            targets=targets,
+            nontargets=len(trials) - targets,
+            utterances=len(trials.utterances),
+            speakers=intervals.speakers,
+            models=len(trials.models),
+        ),
+        protocol=protocol,
+        eer=eer,
+        min_dcf=min_dcf,
+        conditions=tuple(
+            scored.condition(name, mask) for name, mask in (conditions or {}).items() if mask.any()
+        ),
+        intervals=Resampling(
+            speakers_from=speakers_from,
+            replicates=intervals.replicates,
+            discarded=intervals.discarded,
+            seed=seed,
+        ),
+        model=model or Model(),
+        notes=(
+            *notes,
+            *_cautions(intervals.speakers, len(_contradictions(trials, speaker)), speakers_from, eer.value),
+            *(_unknown(conditions) if isinstance(conditions, Conditions) else ()),
+        ),
+        voxangle=__version__,
+        command=_this_command() if command is None else command,
+        machine=Machine.here(),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        scores=TrialScores(
+            scores,
+            trials.target,
+            trials.keys,
+            trials.enrol,
+            trials.test,
+            speaker,
+            () if speakers is None else tuple(dict.fromkeys(speakers[key] for key in trials.utterances)),
+            None if sessions is None else _session_numbers(trials, speaker, sessions),
+            {name: mask for name, mask in (conditions or {}).items() if mask.any()},
+            trials_sha256=digest,
+        ),
+    )
+
+
+def trials_sha256(trials: Trials) -> str:
+    """SHA-256 of the list's content, whatever its name; see ``Trials.sha256``."""
+    return trials.sha256()
+
+
+def _unknown(conditions: Conditions) -> list[str]:
+    return [
+        f"In {count:,} of the {conditions.trials:,} trials the {what} of a side is unknown (or that of a model's "
+        f"utterances differs): they count in no condition of {what}."
+        for what, count in conditions.unknown.items()
+        if count
+    ]
+
+
+def _require_both_classes(trials: Trials) -> None:
+    if not trials.target.any():
+        raise TrialError(f"{trials.name}: the list has no target trials; error rates need both classes")
+    if trials.target.all():
+        raise TrialError(f"{trials.name}: the list has no non-target trials; error rates need both classes")
+
+
+def _speaker_numbers(trials: Trials, speakers: Mapping[str, str] | None) -> NDArray[np.int64]:
+    if speakers is None:
+        return speakers_from_targets(trials)
+    require_known(trials, speakers, "speaker", "name the speaker of every utterance, or of none")
+    number: dict[str, int] = {}
+    numbers = np.array(
+        [number.setdefault(speakers[key], len(number)) for key in trials.utterances], dtype=np.int64
+    )
+    if trials.models:
+        numbers = np.concatenate([numbers, _model_speakers(trials, numbers)])
+    wrong = _contradictions(trials, numbers)
+    if wrong.size:
+        i = int(wrong[0])
+        label, truth = ("target", "two speakers") if trials.target[i] else ("non-target", "one speaker")
+        raise TrialError(
+            f"{trials.name}, trial {i + 1}: '{trials.keys[trials.enrol[i]]}' and "
+            f"'{trials.utterances[trials.test[i]]}' are a {label} trial, but of {truth} by the corpus "
+            f"({wrong.size} such trial(s)); correct the list or the speakers"
+        )
+    return numbers
+
+
+def _session_numbers(
+    trials: Trials, speaker: NDArray[np.int64], sessions: Mapping[str, str]
+) -> NDArray[np.int64]:
+    """A session is one speaker's, whatever it is called; one that is not known, or a model's, is like no other."""
+    number: dict[tuple[int, str], int] = {}
+    return np.array(
+        [
+            number.setdefault((int(speaker[place]), sessions.get(key) or f"\0{place}"), len(number))
+            for place, key in enumerate(trials.keys)
+        ],
+        dtype=np.int64,
+    )
+
+
+def _model_speakers(trials: Trials, numbers: NDArray[np.int64]) -> list[int]:
+    for model, members in trials.models.items():
+        other = members[numbers[members] != numbers[members[0]]]
+        if other.size:
+            raise TrialError(
+                f"{trials.name}: the model '{model}' has utterances of two speakers, "
+                f"'{trials.utterances[members[0]]}' and '{trials.utterances[other[0]]}'; correct the models or the "
+                "speakers"
+            )
+    return [int(numbers[members[0]]) for members in trials.models.values()]
+
+
+def _contradictions(trials: Trials, speaker: NDArray[np.int64]) -> NDArray[np.intp]:
+    """The trials whose label is not what their speakers say."""
+    return np.flatnonzero((speaker[trials.enrol] == speaker[trials.test]) != trials.target)
+
+
+def require_known(trials: Trials, known: Mapping[str, Any], what: str, cure: str) -> None:
+    """Every utterance of the list is among the known ones, or a TrialError says which is not."""
+    missing = [key for key in trials.utterances if key not in known]
+    if missing:
+        raise TrialError(
+            f"{trials.name}: no {what} of '{missing[0]}' ({len(missing)} of the {len(trials.utterances)} "
+            f"utterances of the list lack one); {cure}"
+        )
+
+
+def _cautions(speakers: int, contradictions: int, speakers_from: str, eer: float) -> list[str]:
+    cautions = []
+    if contradictions:
+        cautions.append(
+            f"{contradictions} non-target trials pair utterances that target trials join to one speaker: some labels "
+            "of the list are wrong. They are scored as the list has them."
+        )
+    if speakers_from == "target trials":
+        cautions.append(
+            f"The {speakers} speakers are groups of utterances that target trials join; where one person makes "
+            "several groups, the intervals are too narrow. Give the speakers to mend that."
+        )
+    if speakers < _FEW_SPEAKERS:
+        cautions.append(f"Only {speakers} speakers: the intervals are rough, and rather too narrow.")
+    if eer == 0:
+        cautions.append(
+            "No error was seen: the interval of zero width tells of a small list, not of certainty."
+        )
+    return cautions
+
+
+def _this_command() -> str:
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
