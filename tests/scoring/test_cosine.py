@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from voxangle.data import Trials
 from voxangle.errors import TrialError
-from voxangle.scoring import cosine, cosine_scores
+from voxangle.scoring import cosine_scores, products
 
 
 def naive(embeddings: NDArray[np.float32], trials: Trials) -> list[float]:
@@ -39,8 +39,8 @@ def test_small_blocks_change_no_score(density: int, monkeypatch: pytest.MonkeyPa
     generator = np.random.default_rng(1)
     listed = random_trials(generator, 40, 700)
     embeddings = generator.normal(size=(40, 8)).astype(np.float32)
-    monkeypatch.setattr(cosine, "_DENSE", density)
-    monkeypatch.setattr(cosine, "_VALUES_A_BLOCK", 100)
+    monkeypatch.setattr(products, "_DENSE", density)
+    monkeypatch.setattr(products, "VALUES_A_BLOCK", 100)
     np.testing.assert_allclose(cosine_scores(embeddings, listed), naive(embeddings, listed), atol=1e-6)
 
 
@@ -77,7 +77,7 @@ def test_a_model_is_the_mean_of_its_embeddings_before_they_have_unit_length() ->
 @pytest.mark.parametrize("density", [0, 1 << 30])
 def test_scores_of_models_are_naive_cosines_of_means(density: int, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(2)
-    monkeypatch.setattr(cosine, "_DENSE", density)
+    monkeypatch.setattr(products, "_DENSE", density)
     models = {
         f"m{m}": [f"u{u}" for u in generator.choice(30, generator.integers(1, 5), replace=False)]
         for m in range(10)

@@ -28,9 +28,9 @@ from voxangle.scoring import (
     Protocol,
     Result,
     compare,
-    cosine,
     cosine_scores,
     evaluate,
+    products,
 )
 from voxangle.scoring.mean_embedding import drawn_rows, keys_sha256
 from voxangle.scoring.system import embed_prepared, mean_of_recordings
@@ -102,7 +102,7 @@ def training(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("density", [0, 1 << 30])
 def test_scores_are_cosines_as_seen_from_the_mean(density: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cosine, "_DENSE", density)
+    monkeypatch.setattr(products, "_DENSE", density)
     generator = np.random.default_rng(1)
     x = generator.normal(2, 5, (30, 7)).astype(np.float32)
     m = generator.normal(2, 1, 7)
