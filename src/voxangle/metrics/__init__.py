@@ -14,6 +14,7 @@ from voxangle.metrics.calibration import (
     fit_calibration,
     fit_linear,
 )
+from voxangle.metrics.llr import act_dcf, cllr, min_cllr
 from voxangle.metrics.operating_points import OperatingPoint, SortedScores, det_curve, eer, min_dcf
 
 __all__ = [
@@ -25,11 +26,14 @@ __all__ = [
     "OperatingPoint",
     "PairedDifference",
     "SortedScores",
+    "act_dcf",
     "bootstrap",
+    "cllr",
     "det_curve",
     "eer",
     "fit_calibration",
     "fit_linear",
+    "min_cllr",
     "min_dcf",
     "paired_difference",
 ]
