@@ -282,7 +282,7 @@ def test_the_mean_of_a_folder_of_embeddings_is_subtracted(
     for source in ("parts", "mean.npz"):
         code, _, _ = voxangle(*words, "late.txt", "--subtract-mean", source, "--out", tmp_path / source[0])
         assert code == 0
-        found[source] = json.loads((tmp_path / source[0] / "late-mean-subtracted.json").read_text())
+        found[source] = json.loads((tmp_path / source[0] / "late.json").read_text())
     of_parts, of_archive = found.values()
     assert of_parts["protocol"]["mean_subtraction"]["file"] == "parts"
     assert of_parts["protocol"]["mean_subtraction"]["utterances"] == 12

@@ -70,7 +70,6 @@ def run_demo(out: Path, corpus: str, settings: Sequence[str], console: Console) 
         for system, (_, changes) in _SYSTEMS.items()
     }
     source = corpus_reader(name).read(corpus_folder(name))
-    speakers = {row.utterance: row.speaker for row in source.splits["eval"]}
     lists = list(source.trials.values())
 
     results: dict[str, list[Result]] = {}
@@ -86,7 +85,7 @@ def run_demo(out: Path, corpus: str, settings: Sequence[str], console: Console) 
             embeddings,
             lists,
             model=model_of(embedder),
-            speakers=speakers,
+            manifest=prepared.manifest,
             notes=source.notes,
         )
         for result in results[system]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from voxangle.cli.app import Model, app, load_model, open_console
+from voxangle.cli.tested import Tested, embed_tested, lists_of_corpus, lists_of_files
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from voxangle.corpora.corpus import Corpus
-    from voxangle.data import Manifest, Trials
+    from voxangle.data import Manifest
     from voxangle.runtime import BaseEmbedder
     from voxangle.scoring import MeanEmbedding, Result
 
@@ -37,6 +36,19 @@ def evaluate(
     only: Annotated[
         list[str] | None,
         typer.Option("--list", help="Of the corpus's lists this one (repeatable); else all."),
+    ] = None,
+    repeated_trials: Annotated[
+        bool, typer.Option("--repeated-trials", help="For --trials: allow trials that stand there twice.")
+    ] = False,
+    scores: Annotated[
+        Path | None,
+        typer.Option(
+            "--scores",
+            help="Measure scores of another program, `KEY KEY SCORE` a line, on the one list given; no model is used.",
+        ),
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option(help="For --scores: what to call the system; the file's name.")
     ] = None,
     root: Annotated[
         Path | None, typer.Option(help="What the list's paths are relative to, or where the corpus lies.")
@@ -63,50 +75,94 @@ def evaluate(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="For JSON and plots; `evaluation` in the model's folder."),
+        typer.Option("--out", "-o", help="Folder for results; `evaluation` in the model's."),
     ] = None,
     replicates: Annotated[int, typer.Option(min=100, help="Bootstrap replicates of the intervals.")] = 1000,
 ) -> None:
     """Error rates of a model on trial lists, with 95 % intervals over speakers."""
-    from voxangle.reporting import conditions_table, plot_det, plot_scores, results_table
     from voxangle.scoring.system import evaluate_lists, model_of
 
-    _check_options(trials, models, corpus, only, by_condition, subtract_mean, mean_utterances)
+    _check_options(trials, models, corpus, only, by_condition, subtract_mean, mean_utterances, scores, system)
     console = open_console()
-    embedder, folder = load_model(model)
+    # Before lists are read, which may be long: is there a model?
+    loaded = load_model(model) if scores is None else None
     if corpus:
-        tested = _of_corpus(corpus, root, only or [], trials or [], models)
+        tested = lists_of_corpus(corpus, root, only or [], trials or [], models, repeated_trials)
     else:
-        tested = _of_files(trials or [], models, root or Path())
-    # First, because it may be refused.
-    mean = subtract_mean and _mean(subtract_mean, mean_utterances, embedder, tested, console)
-    embeddings, manifest, unusable = _embed(embedder, tested, console)
-    tested = tested.without(unusable)
-    results = [
-        tested.with_own_notes(result)
-        for result in evaluate_lists(
-            embeddings,
+        tested = lists_of_files(trials or [], models, root or Path(), repeated_trials)
+    if scores is not None:
+        _refuse_with_scores(tested, {"--subtract-mean": subtract_mean})
+        results = [_measured(scores, system, tested, by_condition, replicates)]
+        target = scores.with_name(f"{scores.stem}-evaluation")
+    if loaded is not None:
+        embedder, folder = loaded
+        # First, because it may be refused.
+        mean = subtract_mean and _mean(subtract_mean, mean_utterances, embedder, tested, console)
+        embedded = embed_tested(embedder, tested, console)
+        tested = tested.without(embedded.unusable)
+        results = evaluate_lists(
+            embedded.embeddings,
             tested.lists,
             model=model_of(embedder),
             mean=mean or None,
-            speakers=None if manifest is None else manifest.speaker_of(),
-            manifest=manifest if by_condition else None,
+            manifest=embedded.manifest,
+            by_condition=by_condition,
             notes=tested.notes,
             replicates=replicates,
         )
-    ]
-    target = out or folder / "evaluation"
-    less = "-mean-subtracted" if mean else ""
+        # Results of two protocols lie in two folders, for each has one result a list.
+        target = folder / ("evaluation-mean-subtracted" if mean else "evaluation")
+    _show([tested.with_own_notes(result) for result in results], out or target, tested, console)
+
+
+def _measured(path: Path, system: str | None, tested: Tested, by_condition: bool, replicates: int) -> Result:
+    """The figures of scores that another program made."""
+    from voxangle.data.score_files import read_scores
+    from voxangle.scoring import Model, Protocol, measure
+    from voxangle.scoring.system import known_of
+
+    (trials,) = tested.lists
+    return measure(
+        read_scores(path, trials),
+        trials,
+        protocol=Protocol.of_given_scores(trials.enrolment),
+        model=Model(name=system or path.stem),
+        notes=tested.notes,
+        replicates=replicates,
+        **known_of(trials, tested.manifest(), by_condition=by_condition),
+    )
+
+
+def _show(
+    results: list[Result],
+    target: Path,
+    tested: Tested,
+    console: Console,
+) -> None:
+    """Write what was measured, and say it."""
+    from voxangle.reporting import conditions_table, plot_det, plot_scores, results_table
+
     for result in results:
-        result.write(target / f"{result.name}{less}.json")
-        plot_scores(result, target / f"{result.name}{less}-scores.png")
-    plot_det(results, target / f"det{less}.png")
+        result.write(target / f"{result.name}.json")
+        plot_scores(result, target / f"{result.name}-scores.png")
+    plot_det(results, target / "det.png")
     console.print(results_table(results))
     for result in results:
         if result.conditions:
             console.print(conditions_table(result))
     _say_notes(results, tested.left_out, console)
     typer.echo(f"results and plots are in {target}")
+
+
+def _refuse_with_scores(tested: Tested, given: dict[str, object]) -> None:
+    from voxangle.errors import TrialError
+
+    if len(tested.lists) != 1:
+        names = ", ".join(trials.name for trials in tested.lists)
+        raise TrialError(f"--scores is of one list; here are {len(tested.lists)}: {names}")
+    for option, value in given.items():
+        if value is not None:
+            raise TrialError(f"{option} and --scores: scores are measured as they are; give one of them")
 
 
 def _check_options(
@@ -117,6 +173,8 @@ def _check_options(
     by_condition: bool,
     subtract_mean: str | None,
     mean_utterances: int | None,
+    scores: Path | None,
+    system: str | None,
 ) -> None:
     from voxangle.errors import TrialError
 
@@ -133,6 +191,8 @@ def _check_options(
         raise TrialError(
             "--conditions and --list belong to --corpus: a bare list says nothing of its utterances"
         )
+    if system and not scores:
+        raise TrialError("--system belongs to --scores; a model has the name of its card")
     if mean_utterances and not subtract_mean:
         raise TrialError("--mean-utterances belongs to --subtract-mean")
 
@@ -150,140 +210,8 @@ def _say_notes(results: list[Result], left_out: tuple[str, ...], console: Consol
         console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
 
 
-@dataclass(frozen=True)
-class _Tested:
-    """Trial lists whose keys are utterances of a corpus, or paths below ``root`` where there is none."""
-
-    lists: list[Trials]
-    corpus: Corpus | None = None
-    root: Path = Path()
-    incomplete: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
-
-    @property
-    def notes(self) -> list[str]:
-        return [*(self.corpus.notes if self.corpus else ()), *self.incomplete]
-
-    def with_own_notes(self, result: Result) -> Result:
-        """The result with what must be said of its list alone."""
-        note = self.corpus.list_notes.get(result.name) if self.corpus else None
-        return result.model_copy(update={"notes": (note, *result.notes)}) if note else result
-
-    def without(self, unusable: dict[str, str]) -> _Tested:
-        """The lists whose recordings can all be used: a list is measured on whole, or not at all.
-
-        Args:
-            unusable: the cause, by key.
-
-        Raises:
-            TrialError: none of the lists is left.
-        """
-        from voxangle.errors import TrialError
-
-        whole, incomplete = [], []
-        for trials in self.lists:
-            missing = [key for key in trials.utterances if key in unusable]
-            if missing:
-                incomplete.append(
-                    f"the list {trials.name} is left out, because {len(missing)} of the recordings it names cannot "
-                    f"be used, such as {missing[0]}: {unusable[missing[0]]}"
-                )
-            else:
-                whole.append(trials)
-        if not whole:
-            raise TrialError("\n".join(incomplete) + "\nMend these recordings, or draw lists without them")
-        return replace(self, lists=whole, incomplete=tuple(incomplete))
-
-    def speaker_of(self) -> dict[str, str] | None:
-        """Who speaks in every utterance of the corpus."""
-        if self.corpus is None:
-            return None
-        return {key: who for split in self.corpus.splits.values() for key, who in split.speaker_of().items()}
-
-
-def _of_files(paths: list[Path], models: Path | None, root: Path) -> _Tested:
-    """Trial lists from files."""
-    from voxangle.data import Trials
-
-    return _Tested(_differently_named([Trials.read(path, models=models) for path in paths]), root=root)
-
-
-def _of_corpus(
-    name: str, root: Path | None, only: list[str], paths: list[Path], models: Path | None
-) -> _Tested:
-    """A corpus's trial lists, or lists from files on its utterances."""
-    from voxangle.corpora import corpus_folder, corpus_reader
-    from voxangle.data import Trials
-    from voxangle.errors import TrialError, nearest
-
-    corpus = corpus_reader(name).read(root or corpus_folder(name))
-    if paths:
-        known = {key for split in corpus.splits.values() for key in split.table["utterance"].to_pylist()}
-        read = [Trials.read(path, known=known, models=models) for path in paths]
-        return _Tested(_differently_named(read), corpus)
-    if wanted := corpus.lines_on_left_out(only):
-        raise TrialError("\n".join(wanted))
-    for one in only:
-        if one not in corpus.trials:
-            there = [*corpus.trials, *corpus.left_out]
-            raise TrialError(f"corpus '{name}' has no trial list '{one}'{nearest(one, there)}")
-    if not corpus.trials:
-        left_out = corpus.lines_on_left_out()
-        raise TrialError(
-            f"corpus '{name}' has no trial lists of its own{' that can be used' if left_out else ''}; give some with "
-            f"--trials, such as `voxangle corpora trials {name}` makes"
-            + "".join(f"\n{line}" for line in (left_out or corpus.notes))
-        )
-    return _Tested(
-        [trials for one, trials in corpus.trials.items() if not only or one in only],
-        corpus,
-        left_out=() if only else corpus.lines_on_left_out(),
-    )
-
-
-def _differently_named(lists: list[Trials]) -> list[Trials]:
-    from voxangle.errors import TrialError
-
-    names = [one.name for one in lists]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise TrialError(f"two lists are called '{twice[0]}', and results go by that name; rename one")
-    return lists
-
-
-def _embed(
-    embedder: BaseEmbedder, tested: _Tested, console: Console
-) -> tuple[dict[str, Any], Manifest | None, dict[str, str]]:
-    """The embeddings of what the lists name, its manifest where a corpus has one, and what cannot be used and why."""
-    import numpy as np
-
-    from voxangle.console import counting
-    from voxangle.corpora.prepared import prepare_split
-    from voxangle.data import Manifest
-    from voxangle.scoring.system import embed_prepared, embed_trials
-
-    if tested.corpus is None:
-        with counting(console, "embedding") as on_progress:
-            return embed_trials(embedder, tested.lists, tested.root, on_progress), None, {}
-    named = {key for trials in tested.lists for key in trials.utterances}
-    embeddings: dict[str, Any] = {}
-    manifests = []
-    unusable: dict[str, str] = {}
-    for split, manifest in tested.corpus.splits.items():
-        if named.isdisjoint(manifest.table["utterance"].to_pylist()):
-            continue
-        with counting(console, f"preparing {split}") as on_progress:
-            prepared = prepare_split(tested.corpus, split, on_progress=on_progress)
-        unusable |= {one.utterance: one.cause for one in prepared.left_out if one.utterance in named}
-        keys = prepared.manifest.table["utterance"].to_pylist()
-        prepared = prepared.where(np.fromiter((key in named for key in keys), bool, len(keys)))
-        with counting(console, f"embedding {split}") as on_progress:
-            embeddings |= embed_prepared(embedder, prepared, on_progress)
-        manifests.append(prepared.manifest)
-    return embeddings, Manifest.joined(manifests), unusable
-
-
 def _mean(
-    source: str, utterances: int | None, embedder: BaseEmbedder, tested: _Tested, console: Console
+    source: str, utterances: int | None, embedder: BaseEmbedder, tested: Tested, console: Console
 ) -> MeanEmbedding:
     """The mean to subtract: of a split, of what a recipe trains on, or of what `voxangle embed` wrote."""
     from voxangle.console import counting

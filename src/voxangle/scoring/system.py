@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,15 @@ from voxangle.scoring.evaluate import evaluate
 from voxangle.scoring.mean_embedding import SEED, MeanEmbedding, drawn_rows, keys_sha256
 from voxangle.scoring.result import AveragedSplit, MeanSubtraction, Model, Result
 
-__all__ = ["embed_prepared", "embed_trials", "evaluate_lists", "mean_of_recordings", "model_of"]
+__all__ = [
+    "Known",
+    "embed_prepared",
+    "embed_trials",
+    "evaluate_lists",
+    "known_of",
+    "mean_of_recordings",
+    "model_of",
+]
 
 OnProgress = Callable[[int, int], None]
 ByKey = dict[str, NDArray[np.float32]]
@@ -139,25 +147,44 @@ def evaluate_lists(
     *,
     model: Model,
     mean: MeanEmbedding | None = None,
-    speakers: Mapping[str, str] | None = None,
     manifest: Manifest | None = None,
+    by_condition: bool = False,
     notes: Sequence[str] = (),
     replicates: int = 1000,
 ) -> list[Result]:
-    """``evaluate`` on each list; by condition too, where a manifest says what the utterances are."""
+    """``evaluate`` on each list; speakers, sessions and conditions are those of the manifest, where there is one."""
     return [
         evaluate(
             embeddings,
             trials,
-            speakers=speakers,
             mean=mean,
             model=model,
             notes=notes,
             replicates=replicates,
-            conditions=None if manifest is None else conditions(trials, manifest),
+            **known_of(trials, manifest, by_condition=by_condition),
         )
         for trials in lists
     ]
+
+
+class Known(TypedDict):
+    """What ``evaluate`` and ``measure`` are told of a list's utterances; see ``evaluate``."""
+
+    speakers: Mapping[str, str] | None
+    sessions: Mapping[str, str] | None
+    conditions: Mapping[str, NDArray[np.bool_]] | None
+
+
+def known_of(trials: Trials, manifest: Manifest | None, *, by_condition: bool) -> Known:
+    """What a manifest says of a list's utterances; sessions where it has any, conditions where asked for."""
+    if manifest is None:
+        return {"speakers": None, "sessions": None, "conditions": None}
+    keys, sessions = manifest.column("utterance").tolist(), manifest.column("session").tolist()
+    return {
+        "speakers": manifest.speaker_of(),
+        "sessions": dict(zip(keys, sessions, strict=True)) if any(sessions) else None,
+        "conditions": conditions(trials, manifest) if by_condition else None,
+    }
 
 
 @dataclass(frozen=True, slots=True)
