@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from itertools import pairwise
+from fractions import Fraction
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -41,6 +42,25 @@ def naive_min_dcf(target: Scores, nontarget: Scores, p: float, c_miss: float, c_
     return float(cost.min() / min(c_miss * p, c_fa * (1 - p)))
 
 
+def exact_vertices(target: Scores, nontarget: Scores) -> list[tuple[Fraction, Fraction]]:
+    thresholds = [*sorted({*target.tolist(), *nontarget.tolist()}), np.inf]
+    return [
+        (
+            Fraction(int(np.sum(target < t)), target.size),
+            Fraction(int(np.sum(nontarget >= t)), nontarget.size),
+        )
+        for t in thresholds
+    ]
+
+
+def meeting(before: tuple[Fraction, Fraction], after: tuple[Fraction, Fraction]) -> Fraction | None:
+    """Where the line between two points meets FNR = FPR, if between them."""
+    (fnr0, fpr0), (fnr1, fpr1) = before, after
+    if not fnr0 < fpr0 or not fnr1 >= fpr1:
+        return None
+    return fnr0 + (fpr0 - fnr0) / ((fpr0 - fnr0) + (fnr1 - fpr1)) * (fnr1 - fnr0)
+
+
 def rates_at(threshold: float, target: Scores, nontarget: Scores) -> tuple[float, float]:
     return float(np.mean(target >= threshold)), float(np.mean(nontarget >= threshold))
 
@@ -57,9 +77,11 @@ def test_reversed_classes_are_wrong_everywhere() -> None:
     assert min_dcf([0.1, 0.3], [0.7, 0.9]).rate == 1
 
 
+@pytest.mark.parametrize("convex_hull", [False, True])
 @pytest.mark.parametrize(("targets", "nontargets"), [(1, 1), (3, 500), (500, 3), (7, 7)])
-def test_scores_that_are_all_equal_give_one_half(targets: int, nontargets: int) -> None:
-    assert eer(np.full(targets, 0.25), np.full(nontargets, 0.25)).rate == pytest.approx(0.5, abs=1e-15)
+def test_scores_that_are_all_equal_give_one_half(targets: int, nontargets: int, convex_hull: bool) -> None:
+    equal = np.full(targets, 0.25), np.full(nontargets, 0.25)
+    assert eer(*equal, convex_hull=convex_hull).rate == pytest.approx(0.5, abs=1e-15)
 
 
 def test_a_hand_computed_example() -> None:
@@ -83,6 +105,42 @@ def test_the_prior_changes_the_cost_of_the_same_scores() -> None:
 @given(any_scores, any_scores)
 def test_eer_is_where_the_lines_between_all_vertices_cross(target: Scores, nontarget: Scores) -> None:
     assert eer(target, nontarget).rate == pytest.approx(naive_eer(target, nontarget), abs=1e-12)
+
+
+@given(any_scores, any_scores)
+def test_eer_is_exact_but_for_its_last_digit(target: Scores, nontarget: Scores) -> None:
+    crossings = [meeting(*pair) for pair in pairwise(exact_vertices(target, nontarget))]
+    (exact,) = [crossing for crossing in crossings if crossing is not None]
+    assert eer(target, nontarget).rate == pytest.approx(float(exact), rel=1e-15, abs=0)
+
+
+@given(any_scores, any_scores)
+def test_the_eer_of_the_convex_hull_is_the_least_where_any_line_between_two_vertices_crosses(
+    target: Scores, nontarget: Scores
+) -> None:
+    crossings = [meeting(*pair) for pair in combinations(exact_vertices(target, nontarget), 2)]
+    exact = min(crossing for crossing in crossings if crossing is not None)
+    point, curve = eer(target, nontarget, convex_hull=True), eer(target, nontarget)
+    assert point.rate == pytest.approx(float(exact), rel=1e-15, abs=0)
+    assert point.rate <= min(curve.rate * (1 + 1e-15), 0.5)
+    assert point.threshold == curve.threshold
+
+
+@given(any_scores, any_scores, st.floats(0.001, 0.999))
+def test_the_eer_of_the_convex_hull_bounds_the_error_of_the_best_threshold_at_any_prior(
+    target: Scores, nontarget: Scores, p: float
+) -> None:
+    bayes_error = min_dcf(target, nontarget, p_target=p).rate * min(p, 1 - p)
+    assert bayes_error <= eer(target, nontarget, convex_hull=True).rate + 1e-12
+
+
+def test_the_convex_hull_cuts_a_corner_of_the_curve() -> None:
+    # Vertices (FNR, FPR) = (0, 1), (0, 1/2), (1/2, 1/2), (1/2, 0), (1, 0): the hull goes from (0, 1/2) to (1/2, 0).
+    target, nontarget = [1.0, 3.0], [0.0, 2.0]
+    assert eer(target, nontarget).rate == 0.5
+    assert eer(target, nontarget, convex_hull=True).rate == 0.25
+    assert eer([0.1, 0.3], [0.7, 0.9], convex_hull=True).rate == 0.5
+    assert eer([0.7, 0.9], [0.1, 0.3], convex_hull=True).rate == 0
 
 
 @given(any_scores, any_scores, st.floats(0.001, 0.999), st.floats(0.1, 10), st.floats(0.1, 10))
@@ -214,9 +272,17 @@ def test_one_sort_serves_every_figure() -> None:
 
 def test_the_scores_given_are_left_as_they_are() -> None:
     target, nontarget = np.array([3.0, 1.0, 2.0]), np.array([0.5, -1.0])
-    eer(target, nontarget)
+    scores = SortedScores.of(target, nontarget)
+    assert scores.target.tolist() == [1.0, 2.0, 3.0]
     assert target.tolist() == [3.0, 1.0, 2.0]
     assert nontarget.tolist() == [0.5, -1.0]
+
+
+def test_scores_that_change_afterwards_change_no_figure() -> None:
+    target, nontarget = np.array([3.0, 1.0, 2.0]), np.array([0.5, -1.0])
+    scores = SortedScores.of(target, nontarget)
+    target[:], nontarget[:] = 0, 0
+    assert scores.eer().rate == 0
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 __all__ = ["Bins", "CoarseCurve"]
 
 _BINS = 1 << 14
+_FEW = 1 << 17  # scores that are sorted as soon as counted
 _CHUNK = 1 << 17  # scores at a time: what is made of them stays in the cache
 
 Scores = NDArray[np.floating[Any]]
@@ -41,13 +42,15 @@ class Bins:
         low = kind(min(scores.min() for scores in classes))
         with np.errstate(over="ignore", divide="ignore"):
             scale = kind(_BINS - 1) / (kind(max(scores.max() for scores in classes)) - low)
-        few = sum(scores.size for scores in classes) <= 8 * _BINS
+        few = sum(scores.size for scores in classes) <= _FEW
         if few or scale == 0 or not np.isfinite(scale):
             return cls(low, kind(0), 1)
         return cls(low, scale, _BINS)
 
     def of(self, scores: Scores) -> NDArray[np.uint16]:
         """The bin of each score, shape (scores,)."""
+        if self.count == 1:
+            return np.zeros(scores.size, dtype=np.uint16)
         place = np.subtract(scores, self.low, dtype=self.low.dtype)
         place *= self.scale
         return place.astype(np.uint16)
