@@ -11,13 +11,13 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["speechbrain_ecapa"]
+__all__ = ["ORACLES", "speechbrain", "speechbrain_ecapa"]
 
 ORACLES = Path(__file__).parents[1] / ".oracles"
 
 
-def speechbrain_ecapa(channels: int) -> nn.Module:
-    """SpeechBrain's ECAPA-TDNN for 80 bins, with random weights: (B, F, 80) to (B, 1, 192).
+def speechbrain(module: str) -> Any:
+    """A module of SpeechBrain, such as ``utils.metric_stats``.
 
     Raises:
         FileNotFoundError: its wheel has not been fetched.
@@ -26,7 +26,7 @@ def speechbrain_ecapa(channels: int) -> nn.Module:
         raise FileNotFoundError(f"{ORACLES}/speechbrain: fetch it with `make .oracles/ready`")
     if str(ORACLES) not in sys.path:
         sys.path.append(str(ORACLES))
-    # SpeechBrain imports torchaudio, which no longer works with this torch, but its encoder makes no use of it.
+    # SpeechBrain imports torchaudio, which no longer works with this torch; what is measured here makes no use of it.
     for name in (
         "torchaudio",
         "torchaudio.transforms",
@@ -35,7 +35,16 @@ def speechbrain_ecapa(channels: int) -> nn.Module:
         "sentencepiece",
     ):
         sys.modules.setdefault(name, _Absent(name))
-    found = importlib.import_module("speechbrain.lobes.models.ECAPA_TDNN")
+    return importlib.import_module(f"speechbrain.{module}")
+
+
+def speechbrain_ecapa(channels: int) -> nn.Module:
+    """SpeechBrain's ECAPA-TDNN for 80 bins, with random weights: (B, F, 80) to (B, 1, 192).
+
+    Raises:
+        FileNotFoundError: its wheel has not been fetched.
+    """
+    found = speechbrain("lobes.models.ECAPA_TDNN")
     encoder: nn.Module = found.ECAPA_TDNN(80, channels=[channels] * 4 + [3 * channels], lin_neurons=192)
     return encoder
 
