@@ -262,6 +262,21 @@ def test_rejecting_everything_is_possible_and_has_a_threshold_above_the_greatest
     assert not np.any(nontarget >= np.float32(point.threshold))
 
 
+def test_scores_as_great_as_numbers_get_have_thresholds_too() -> None:
+    greatest = np.finfo(np.float64).max
+    assert min_dcf([0.0], [greatest]).threshold == np.inf
+    assert det_curve([0.0], [greatest])[0].tolist() == [0, greatest, np.inf]
+    assert eer([greatest], [-greatest]).threshold == 0
+    assert -greatest / 2 < eer([greatest], [0.0]).threshold < greatest
+
+
+def test_neighbours_have_a_threshold_that_parts_them() -> None:
+    least = np.nextafter(0.0, 1.0)
+    assert eer([2 * least], [least]).threshold == 2 * least
+    assert eer([least], [0.0]).threshold == least
+    assert eer([0.0], [-least]).threshold == 0
+
+
 def test_one_sort_serves_every_figure() -> None:
     generator = np.random.default_rng(2)
     target, nontarget = generator.normal(1, 1, 300), generator.normal(0, 1, 900)

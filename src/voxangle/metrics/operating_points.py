@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from voxangle.errors import TrialError
 from voxangle.metrics.coarse import Bins, CoarseCurve
 from voxangle.metrics.convex_hull import lower_hull
-from voxangle.metrics.stretch import Stretch
+from voxangle.metrics.stretch import Stretch, next_above
 
 __all__ = ["OperatingPoint", "SortedScores", "det_curve", "eer", "min_dcf"]
 
@@ -153,7 +153,7 @@ class SortedScores:
         rejected).
         """
         thresholds = np.unique(np.concatenate([self.target, self.nontarget]))
-        thresholds = np.append(thresholds, np.nextafter(thresholds[-1], np.inf, dtype=thresholds.dtype))
+        thresholds = np.append(thresholds, next_above(thresholds[-1]))
         fnr = np.searchsorted(self.target, thresholds) / self.target.size
         fpr = 1 - np.searchsorted(self.nontarget, thresholds) / self.nontarget.size
         return thresholds, fnr, fpr

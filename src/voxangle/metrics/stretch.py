@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Stretch"]
+__all__ = ["Stretch", "next_above"]
 
 Scores = NDArray[np.floating[Any]]
 
@@ -77,13 +77,19 @@ class Stretch:
         below = [scores[n - 1] for scores, n in rejected if n > 0]
         above = [scores[n] for scores, n in rejected if n < scores.size]
         if not above:
-            return float(np.nextafter(max(below), np.inf))
+            return float(next_above(max(below)))
         if not below:
             return float(min(above))
         low, high = max(below), min(above)
-        middle = low + (high - low) / 2
-        return float(middle if middle > low else high)
+        middle = low / 2 + high / 2  # their sum may be too great
+        return float(middle if low < middle <= high else high)
 
     def _counts(self, score: np.floating[Any], side: Literal["left", "right"]) -> tuple[int, int]:
         missed = self.missed + int(np.searchsorted(self.target, score, side=side))
         return missed, self.alarms - int(np.searchsorted(self.nontarget, score, side=side))
+
+
+def next_above(score: np.floating[Any]) -> np.floating[Any]:
+    """The least number of the score's own precision that is greater; infinity after the greatest."""
+    with np.errstate(over="ignore"):
+        return np.nextafter(score, type(score)(np.inf))
