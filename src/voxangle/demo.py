@@ -20,15 +20,15 @@ from voxangle.reporting import (
     Code,
     Facts,
     Gallery,
-    Image,
     Section,
     Text,
+    det_chart,
     difference_table,
-    plot_det,
-    plot_scores,
     protocol_facts,
     result_table,
     results_table,
+    score_chart,
+    verdict,
     write_page,
 )
 from voxangle.scoring import Result, compare
@@ -38,7 +38,6 @@ from voxangle.training.loop import train
 __all__ = ["run_demo"]
 
 _RECIPE = Path(__file__).with_name("demo.yaml")
-_SPEAKERS_FOR_A_VERDICT = 30
 _CORPORA = ("debian-voices", "mini-librispeech")
 _SYSTEMS = {
     "full": ("the full objective", ()),
@@ -152,20 +151,7 @@ def _cautions(results: Mapping[str, Sequence[Result]], source: Corpus) -> list[s
 
 
 def _verdict(name: str, difference: PairedDifference) -> str:
-    interval = difference.eer_interval
-    told = interval.low > 0 or interval.high < 0
-    enough = difference.speakers >= _SPEAKERS_FOR_A_VERDICT
-    winner = "the full objective" if difference.eer < 0 else "AAM-softmax alone"
-    span = (
-        f"{100 * difference.eer:+.2f} points of EER [{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]"
-    )
-    if not told:
-        return f"{name}: full minus AAM-softmax is {span}; these voices do not tell the two apart."
-    if not enough:
-        return f"{name}: full minus AAM-softmax is {span}; {difference.speakers} voices are too few to name a winner."
-    return (
-        f"{name}: full minus AAM-softmax is {span}; on these {difference.speakers} voices {winner} errs less."
-    )
+    return f"{name}: {verdict(difference, 'the full objective', 'AAM-softmax alone').text}"
 
 
 def _show(
@@ -197,7 +183,6 @@ def _write_page(
     seconds: float,
     download_seconds: float,
 ) -> None:
-    pictures = page.parent / "results"
     by_list = [
         {system: rows[index] for system, rows in results.items()} for index in range(len(source.trials))
     ]
@@ -242,7 +227,7 @@ def _write_page(
                 Text("\n".join(_cautions(results, source))),
             ],
         ),
-        *(_list_section(pair, pictures) for pair in by_list),
+        *(_list_section(pair) for pair in by_list),
         Section("Protocol", [protocol_facts(row) for row in results["full"]]),
         Section("Do it again", [Code("make demo\n# or, installed:\nvoxangle demo")]),
     ]
@@ -251,23 +236,14 @@ def _write_page(
     )
 
 
-def _list_section(pair: Mapping[str, Result], pictures: Path) -> Section:
-    """Plots of both systems on one list."""
-    rows = list(pair.values())
-    name = rows[0].name
-    det = pictures / f"{name}-det.png"
-    plot_det(rows, det)
-    images = []
-    for system, result in pair.items():
-        picture = pictures / f"{name}-{system}-scores.png"
-        plot_scores(result, picture)
-        images.append(
-            Image(
-                picture,
-                f"Scores of {_SYSTEMS[system][0]}.",
-                f"Histogram of target and non-target scores; EER {100 * result.eer.value:.2f} %.",
-            )
-        )
-    rates = ", ".join(f"{system} {100 * result.eer.value:.2f} %" for system, result in pair.items())
-    curve = Image(det, "Misses against false alarms.", f"DET curves of both systems; EER: {rates}.")
-    return Section(f"List {name}", [Gallery([curve]), Gallery(images)])
+def _list_section(pair: Mapping[str, Result]) -> Section:
+    """Curves and scores of both systems on one list."""
+    name = next(iter(pair.values())).name
+    systems = {_SYSTEMS[system][0]: result for system, result in pair.items()}
+    return Section(
+        f"List {name}",
+        [
+            Gallery([det_chart(systems)]),
+            Gallery([score_chart(result, system) for system, result in systems.items()]),
+        ],
+    )

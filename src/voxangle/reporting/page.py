@@ -7,24 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Protocol
 
-from voxangle.metrics import PairedDifference
-from voxangle.reporting.wording import common_priors, interval, per_cent, signed
-from voxangle.scoring import Result
+from voxangle.reporting.drawing import DRAWING_STYLE
 from voxangle.storage import atomic_write
 
 __all__ = [
     "Block",
     "Code",
+    "Details",
     "Facts",
     "Gallery",
     "Image",
+    "Part",
     "Section",
     "Table",
     "Text",
-    "difference_table",
-    "protocol_facts",
-    "result_table",
     "write_page",
 ]
 
@@ -33,7 +31,7 @@ _MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --faint: #59636e; --line: #d1d9e0;
   --shade: #f3f5f7; --accent: #0067a3; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ec; --paper: #14171a; --faint: #a3adb8;
+@media screen and (prefers-color-scheme: dark) { :root { --ink: #e6e9ec; --paper: #14171a; --faint: #a3adb8;
   --line: #3a424b; --shade: #1e2328; --accent: #6cb8ea; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 62rem; background: var(--paper);
@@ -57,13 +55,38 @@ figure { margin: 1rem 0; }
 figure img { display: block; width: 100%; max-width: 44rem; height: auto; background: #fff; border-radius: .4rem;
   border: 1px solid var(--line); }
 figcaption { color: var(--faint); font-size: .92rem; padding-top: .35rem; }
+h3 { font-size: 1.05rem; margin: 1.75rem 0 .25rem; }
+nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; margin: 1rem 0 0; padding: 0; list-style: none; }
+a { color: var(--accent); } a:focus-visible, summary:focus-visible, .wide:focus-visible, audio:focus-visible {
+  outline: 2px solid var(--accent); outline-offset: 2px; }
+summary { cursor: pointer; color: var(--accent); }
+details { margin: .5rem 0; }
+td.span, th.span { padding: .1rem .5rem; text-align: left; }
+svg.row { display: block; width: 9rem; height: auto; font: 11px system-ui, sans-serif; }
+.players { margin: .25rem 0; padding-top: .25rem; border-top: 1px solid var(--line); }
+.players figcaption { color: var(--ink); }
+.side { margin: .35rem 0 0; color: var(--faint); font-size: .85rem; overflow-wrap: anywhere; }
+audio { display: block; width: 100%; max-width: 30rem; height: 2.5rem; margin: .35rem 0; }
 pre { background: var(--shade); padding: .8rem 1rem; border-radius: .4rem; overflow-x: auto; font-size: .88rem; }
 dl { display: grid; grid-template-columns: minmax(8rem, max-content) 1fr; gap: .25rem 1.25rem; }
 dt { color: var(--faint); }
 dd { margin: 0; overflow-wrap: anywhere; }
-@media (max-width: 34rem) { th, td { padding: .35rem .4rem; }
+@media (max-width: 34rem) { table { font-size: .84rem; } th, td { padding: .35rem .3rem; }
+  svg.row { width: 6rem; }
+  td.span, th.span { padding: .1rem; }
   dl { grid-template-columns: 1fr; } dd { margin-bottom: .5rem; } }
+@media print { body { max-width: none; padding: 0; font-size: 10pt; } .wide { overflow: visible; }
+  audio, nav { display: none; } pre { white-space: pre-wrap; } figure, tr { break-inside: avoid; }
+  h2, h3 { break-after: avoid; } }
 """
+
+
+class Block(Protocol):
+    """What stands on a page."""
+
+    def html(self) -> str:
+        """Its markup."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -118,14 +141,20 @@ class Table:
 
     def html(self) -> str:
         """The table's markup."""
-        head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in self.header)
-        body = "".join(f"<tr>{self._row(row)}</tr>" for row in self.rows)
         caption = escape(self.caption)
         return (
             f'<div class="wide" role="region" aria-label="{caption}" tabindex="0">'
             f"<table><caption><span>{caption}</span></caption>"
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+            f"<thead><tr>{self.head()}</tr></thead><tbody>{self.body()}</tbody></table></div>"
         )
+
+    def head(self) -> str:
+        """The header's cells."""
+        return "".join(f'<th scope="col">{escape(cell)}</th>' for cell in self.header)
+
+    def body(self) -> str:
+        """The rows."""
+        return "".join(f"<tr>{self._row(row)}</tr>" for row in self.rows)
 
     def _row(self, row: Sequence[str]) -> str:
         first, *rest = row
@@ -169,14 +198,35 @@ class Image:
 class Gallery:
     """Pictures side by side where the screen is wide enough."""
 
-    images: Sequence[Image]
+    images: Sequence[Block]
 
     def html(self) -> str:
         """The gallery's markup."""
         return f'<div class="gallery">{"".join(image.html() for image in self.images)}</div>'
 
 
-Block = Text | Code | Facts | Table | Image | Gallery
+@dataclass(frozen=True)
+class Details:
+    """Blocks that open at a touch of their name."""
+
+    name: str
+    blocks: Sequence[Block]
+
+    def html(self) -> str:
+        """The markup, closed; in print the name alone."""
+        return f"<details><summary>{escape(self.name)}</summary>{_joined(self.blocks)}</details>"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A heading within a section, and what stands under it."""
+
+    heading: str
+    blocks: Sequence[Block]
+
+    def html(self) -> str:
+        """The part's markup."""
+        return f"<h3>{escape(self.heading)}</h3>\n{_joined(self.blocks)}"
 
 
 @dataclass(frozen=True)
@@ -186,13 +236,19 @@ class Section:
     heading: str
     blocks: Sequence[Block]
 
-    def html(self) -> str:
-        """The section's markup."""
-        blocks = "\n".join(block.html() for block in self.blocks)
-        return f"<section>\n<h2>{escape(self.heading)}</h2>\n{blocks}\n</section>"
+    def html(self, anchor: str = "") -> str:
+        """The section's markup; ``anchor`` is its name in the page's address."""
+        named = f' id="{escape(anchor)}"' if anchor else ""
+        return f"<section{named}>\n<h2>{escape(self.heading)}</h2>\n{_joined(self.blocks)}\n</section>"
 
 
-def write_page(path: str | Path, title: str, sections: Sequence[Section], *, lead: str = "") -> None:
+def _joined(blocks: Sequence[Block]) -> str:
+    return "\n".join(block.html() for block in blocks)
+
+
+def write_page(
+    path: str | Path, title: str, sections: Sequence[Section], *, lead: str = "", contents: bool = False
+) -> None:
     """Write one HTML page that needs nothing beside it, atomically.
 
     Args:
@@ -200,11 +256,17 @@ def write_page(path: str | Path, title: str, sections: Sequence[Section], *, lea
         title: of the page.
         sections: in their order.
         lead: what the page says in one or two sentences, below the title.
+        contents: list the sections at the top.
 
     Raises:
         ValueError: a picture is neither PNG nor SVG.
     """
-    body = "\n".join(section.html() for section in sections)
+    anchors = [f"section-{number}" for number in range(1, len(sections) + 1)]
+    links = "".join(
+        f'<li><a href="#{anchor}">{escape(section.heading)}</a></li>'
+        for anchor, section in zip(anchors, sections, strict=True)
+    )
+    body = "\n".join(section.html(anchor) for anchor, section in zip(anchors, sections, strict=True))
     page = f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -213,13 +275,14 @@ def write_page(path: str | Path, title: str, sections: Sequence[Section], *, lea
 <meta http-equiv="Content-Security-Policy"
  content="default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'">
 <title>{escape(title)}</title>
-<style>{_STYLE}</style>
+<style>{_STYLE}{DRAWING_STYLE}</style>
 </head>
 <body>
 <header>
 <h1>{escape(title)}</h1>
 {f'<p class="lead">{escape(lead)}</p>' if lead else ""}
 </header>
+{f'<nav aria-label="Contents"><ul>{links}</ul></nav>' if contents else ""}
 <main>
 {body}
 </main>
@@ -228,77 +291,3 @@ def write_page(path: str | Path, title: str, sections: Sequence[Section], *, lea
 """
     with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
-
-
-def result_table(results: Sequence[Result], caption: str) -> Table:
-    """Error rates with their intervals below them, a row a result.
-
-    Raises:
-        ValueError: there are no results, or their priors differ.
-    """
-    costs = [f"minDCF\np {p:g}" for p in common_priors(results)]
-    header = ["list\nsystem", "EER %", *costs, "target\nnon-target", "speakers"]
-    rows = [
-        [
-            f"{result.name}\n{result.model.name}",
-            f"{per_cent(result.eer.value)}\n{interval(result.eer, scale=100, places=2)}",
-            *(f"{cost.value:.3f}\n{interval(cost)}" for cost in result.min_dcf),
-            f"{result.counts.targets:,}\n{result.counts.nontargets:,}",
-            f"{result.counts.speakers:,}",
-        ]
-        for result in results
-    ]
-    return Table(caption, header, rows)
-
-
-def difference_table(
-    differences: Mapping[str, PairedDifference], priors: Sequence[float], caption: str
-) -> Table:
-    """Differences of two systems, a row a list; say in the caption which system is the first.
-
-    Args:
-        differences: by the list's name.
-        priors: of the minDCFs.
-        caption: what is subtracted from what.
-    """
-    costs = [f"minDCF\np {p:g}" for p in priors]
-    header = ["list", "EER\npercentage points", *costs, "first better\nin draws", "speakers"]
-    rows = [
-        [
-            name,
-            signed(difference.eer, difference.eer_interval, scale=100, places=2),
-            *map(signed, difference.min_dcf, difference.min_dcf_intervals),
-            f"{100 * difference.first_better:.0f} %",
-            f"{difference.speakers:,}",
-        ]
-        for name, difference in differences.items()
-    ]
-    return Table(caption, header, rows)
-
-
-def protocol_facts(result: Result) -> Facts:
-    """How a result was made, down to the checksums."""
-    protocol, intervals, machine = result.protocol, result.intervals, result.machine
-    return Facts(
-        {
-            "list": f"{result.name}, {result.counts.trials:,} trials, {result.counts.utterances:,} utterances",
-            "list, SHA-256": result.trials_sha256,
-            "score": f"{protocol.scoring} of {protocol.crop} embeddings",
-            "enrolment": protocol.enrolment,
-            "mean subtraction": str(protocol.mean_subtraction),
-            "score normalisation": protocol.normalisation,
-            "EER": result.eer.definition,
-            "minDCF": f"{result.min_dcf[0].definition}; c_miss {result.min_dcf[0].c_miss:g}, "
-            f"c_fa {result.min_dcf[0].c_fa:g}",
-            "intervals": f"{100 * intervals.level:g} %, {intervals.method}, {intervals.replicates:,} draws of "
-            f"{result.counts.speakers} {intervals.unit}s (known from the {intervals.speakers_from}), "
-            f"seed {intervals.seed}, {intervals.discarded} draws left out",
-            "model": result.model.name,
-            "model, SHA-256": result.model.sha256 or "not stored",
-            "voxangle": result.voxangle,
-            "command": result.command,
-            "machine": f"{machine.cpu}, {machine.cores} cores, {machine.system}",
-            "libraries": f"Python {machine.python}, numpy {machine.numpy}, torch {machine.torch or 'not loaded'}",
-            "date": result.date,
-        }
-    )

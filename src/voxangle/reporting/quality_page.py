@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
-import soundfile
 
 from voxangle.audio import SAMPLE_RATE
 from voxangle.quality import Kind, Limits, Quality
 from voxangle.reporting.page import Facts, Section, Table, Text, write_page
+from voxangle.reporting.players import Players, Sound, clip
 
 __all__ = ["limit_rows", "quality_rows", "spread_table", "statistics_tables", "write_quality_page"]
 
-_CLIP_SECONDS = 4.0
 _PLAYERS = 6  # a kind
 _ROWS = 12  # languages, channels
-_COMPRESSION = 0.8  # of libsndfile's MP3, 0 to 1: about 32 kbit/s at 16 kHz
 _SECONDS = (0, 0.5, 1, 2, 3, 4, 6, 8, 12, 20, 60, np.inf)
 _SHOWN = {
     "doubt": "doubt {:.2f}",
@@ -35,30 +30,6 @@ _SHOWN = {
     "sounding_seconds": "{:.2f} s of speech",
     "seconds": "{:.1f} s",
 }
-
-
-@dataclass(frozen=True)
-class _Players(Text):
-    """Clips to listen to, stored in the page itself: each a line of text and one clip, or two to compare."""
-
-    players: Sequence[tuple[str, Sequence[bytes]]]
-
-    def html(self) -> str:
-        figures = (
-            f'<figure style="margin:.25rem 0"><figcaption>{escape(text)}</figcaption>'
-            f"{''.join(_audio(text, clip) for clip in clips)}</figure>"
-            for text, clips in self.players
-        )
-        return f'{super().html()}<div class="gallery">{"".join(figures)}</div>'
-
-
-def _audio(text: str, clip: bytes) -> str:
-    data = base64.b64encode(clip).decode("ascii")
-    return (
-        f'<audio controls preload="none" aria-label="{escape(text)}" '
-        f'style="display:block;width:100%;max-width:30rem;height:2.5rem;margin:.35rem 0" '
-        f'src="data:audio/mpeg;base64,{data}"></audio>'
-    )
 
 
 @dataclass(frozen=True)
@@ -217,11 +188,12 @@ def write_quality_page(
 def _worst(quality: Quality, kind: Kind) -> Section:
     heading, _, lesser = kind.what.partition(": ")
     players = [
-        (_words(quality, kind, row), [_clip(quality, one) for one in rows])
+        (words, [Sound(words, clip(quality.prepared.read(one))) for one in rows])
         for row, *rows in (_pairs(quality) if kind.name == "duplicate" else _singles(quality, kind))
+        for words in [_words(quality, kind, row)]
     ]
     lead = f"{lesser[:1].upper()}{lesser[1:]}{'. ' if lesser else ''}The worst first."
-    return Section(f"{heading[0].upper()}{heading[1:]}", [_Players(lead, players)])
+    return Section(f"{heading[0].upper()}{heading[1:]}", [Players(lead, players)])
 
 
 def _singles(quality: Quality, kind: Kind) -> list[tuple[int, ...]]:
@@ -249,18 +221,3 @@ def _words(quality: Quality, kind: Kind, row: int) -> str:
     if kind.name == "wrong_label":
         words += f", nearer to {entry('nearest_speaker')}"
     return words
-
-
-def _clip(quality: Quality, row: int) -> bytes:
-    """The loudest seconds of a recording, as MP3, which every browser plays."""
-    waveform = quality.prepared.read(row)
-    most = int(_CLIP_SECONDS * SAMPLE_RATE)
-    if len(waveform) > most:
-        energy = np.concatenate([[0.0], np.cumsum(np.square(waveform, dtype=np.float64))])
-        first = int(np.argmax(energy[most:] - energy[:-most]))
-        waveform = waveform[first : first + most]
-    clip = io.BytesIO()
-    soundfile.write(
-        clip, waveform, SAMPLE_RATE, format="MP3", subtype="MPEG_LAYER_III", compression_level=_COMPRESSION
-    )
-    return clip.getvalue()

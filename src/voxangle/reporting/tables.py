@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from voxangle.reporting.wording import common_priors, interval, per_cent
+from voxangle.reporting.comparison import Comparison
+from voxangle.reporting.wording import common_priors, interval, p_value, per_cent, signed
 from voxangle.scoring import Result
 
-__all__ = ["conditions_table", "results_table"]
+__all__ = ["conditions_table", "differences_table", "results_table"]
 
 
 def results_table(results: Sequence[Result], *, title: str | None = None) -> Table:
@@ -76,6 +78,36 @@ def conditions_table(result: Result) -> Table:
             _pair(per_cent(condition.eer.value), interval(condition.eer, scale=100, places=2)),
             *(_pair(f"{cost.value:.3f}", interval(cost)) for cost in condition.min_dcf),
         )
+    return table
+
+
+def differences_table(comparison: Comparison) -> Table:
+    """Differences to the baseline with their intervals below them, two lines a system and list; fits 80 columns."""
+    adjusted = comparison.tests > 1
+    table = Table(
+        title=f"each system minus {escape(comparison.baseline)}",
+        caption="Below each difference its 95 % interval, on the same draws of speakers; below 0 the system errs less."
+        + (" Below p the p-value after Holm's correction." if adjusted else ""),
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        leading=1,
+    )
+    table.add_column("list\nsystem", overflow="fold")
+    priors = common_priors([result for one in comparison.lists for result in one.results.values()])
+    for head in ("EER\npoints", "p\nof EER", *(f"minDCF\np {p:g}" for p in priors)):
+        table.add_column(head, justify="right", no_wrap=True)
+    for one in comparison.lists:
+        for system, difference in one.differences.items():
+            paired = difference.paired
+            table.add_row(
+                _pair(one.name, system),
+                _pair(*signed(paired.eer, paired.eer_interval, scale=100, places=2).split("\n")),
+                _pair(p_value(paired.p_value), p_value(difference.adjusted_p) if adjusted else ""),
+                *(
+                    _pair(*signed(value, ends).split("\n"))
+                    for value, ends in zip(paired.min_dcf, paired.min_dcf_intervals, strict=True)
+                ),
+            )
     return table
 
 

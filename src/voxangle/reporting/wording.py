@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from voxangle.metrics import Interval
 from voxangle.scoring import Measure, Result
 
-__all__ = ["common_priors", "interval", "per_cent", "signed"]
+__all__ = ["MINUS", "common_priors", "interval", "p_value", "per_cent", "signed"]
+
+MINUS = "\N{MINUS SIGN}"
 
 
 def per_cent(rate: float) -> str:
@@ -23,7 +25,12 @@ def interval(measure: Measure, *, scale: float = 1.0, places: int = 3) -> str:
 def signed(value: float, ends: Interval, *, scale: float = 1.0, places: int = 3) -> str:
     """A difference and, on the next line, its interval (``-2.31 to +0.05``), with true minus signs."""
     shown = [f"{scale * x:+.{places}f}" for x in (value, ends.low, ends.high)]
-    return "{}\n{} to {}".format(*shown).replace("-", "\N{MINUS SIGN}")
+    return "{}\n{} to {}".format(*shown).replace("-", MINUS)
+
+
+def p_value(probability: float) -> str:
+    """A p-value to three places, never as 0."""
+    return "< 0.001" if probability < 0.001 else f"{probability:.3f}"
 
 
 def common_priors(results: Sequence[Result]) -> tuple[float, ...]:
