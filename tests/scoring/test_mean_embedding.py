@@ -32,8 +32,8 @@ from voxangle.scoring import (
     evaluate,
     products,
 )
-from voxangle.scoring.mean_embedding import drawn_rows, keys_sha256
-from voxangle.scoring.system import embed_prepared, mean_of_recordings
+from voxangle.scoring.embedding_set import drawn_rows, keys_sha256
+from voxangle.scoring.system import embed_prepared, embed_to_learn
 
 SPEAKERS = {f"s{s}/{u}": f"s{s}" for s in range(8) for u in range(4)}
 
@@ -271,7 +271,7 @@ def test_what_is_no_archive_of_embeddings_is_refused_by_name(tmp_path: Path) -> 
         "text": "not an archive",
         "zero": "not an archive",
         "one": "one array, where an archive",
-        "empty": "holds no embedding, so it has no mean",
+        "empty": "holds no embedding",
         "square": r"'a' is no embedding, but float64 of shape \(2, 2\)",
         "nan": "the embedding of 'b' is not finite",
         "mixed": "'b' has 3 dimensions, those before it 2",
@@ -358,7 +358,7 @@ def test_a_folder_that_is_none_of_embeddings_or_unfinished_is_refused(
     ):
         MeanEmbedding.read(tmp_path / "begun")
     parts(tmp_path / "empty", {"missing.wav": None})
-    with pytest.raises(TrialError, match="empty: holds no embedding, so it has no mean"):
+    with pytest.raises(TrialError, match="empty: holds no embedding"):
         MeanEmbedding.read(tmp_path / "empty")
     parts(tmp_path / "nan", {**vectors, "last": np.full(6, np.nan, np.float32)})
     with pytest.raises(TrialError, match="nan: the embedding of 'last' is not finite"):
@@ -408,9 +408,10 @@ def test_the_mean_of_recordings_is_that_of_their_embeddings(
     prepared = prepare_split(folder.read(tmp_path / "own"), "all")
     own = [AveragedSplit(corpus="own", split="all")]
     seen: list[tuple[int, int]] = []
-    mean = mean_of_recordings(
+    learnt_from = embed_to_learn(
         embedder, prepared, own, unreadable=2, on_progress=lambda done, total: seen.append((done, total))
     )
+    mean = MeanEmbedding.of(learnt_from)
     usable = prepared.where(prepared.samples > 4000)
     expected = np.mean(list(embed_prepared(embedder, usable).values()), axis=0, dtype=np.float64)
     np.testing.assert_allclose(mean.vector, expected, atol=1e-5)
@@ -424,8 +425,11 @@ def test_the_mean_of_recordings_is_that_of_their_embeddings(
         utterances_sha256=keys_sha256(usable.manifest.column("utterance")),
     )
     assert str(mean.record) == "the mean of 4 embeddings of own/all"
-    two = mean_of_recordings(embedder, prepared, own, recipe="tiny", utterances=2)
+    assert learnt_from.speakers == tuple(usable.manifest.column("speaker"))
+    by_key = embed_prepared(embedder, usable)
+    np.testing.assert_allclose(learnt_from.vectors, [by_key[key] for key in learnt_from.keys], atol=1e-5)
+    two = MeanEmbedding.of(embed_to_learn(embedder, prepared, own, recipe="tiny", utterances=2))
     assert (two.record.utterances, two.record.available, two.record.seed) == (2, 4, 0)
     assert str(two.record) == "the mean of 2 of 4 (drawn, seed 0) embeddings of recipe tiny: own/all"
     with pytest.raises(TrialError, match=r"own/all: none of its 1 utterances has an embedding"):
-        mean_of_recordings(embedder, prepared.where(prepared.samples < 4000), own)
+        embed_to_learn(embedder, prepared.where(prepared.samples < 4000), own)

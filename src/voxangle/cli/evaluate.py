@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from voxangle.cli.app import Model, app, load_model, open_console
+from voxangle.cli.learnt import Lessons
 from voxangle.cli.tested import Tested, embed_tested, lists_of_corpus, lists_of_files
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from voxangle.data import Manifest
-    from voxangle.runtime import BaseEmbedder
-    from voxangle.scoring import MeanEmbedding, Result
+    from voxangle.scoring import Result
 
 
 @app.command()
@@ -73,6 +72,50 @@ def evaluate(
             min=1, help="For --subtract-mean: average a sample of so many, always the same; else all."
         ),
     ] = None,
+    plda: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPLIT|RECIPE.yaml|FILE.npz|FOLDER|FILE.plda",
+            help="Score by PLDA, learnt from such speech of known speakers, or as an evaluation before kept it; else "
+            "by the cosine.",
+        ),
+    ] = None,
+    plda_utterances: Annotated[
+        int | None, typer.Option(min=1, help="For --plda: learn from a sample of so many; else from all.")
+    ] = None,
+    plda_lda: Annotated[
+        int | None, typer.Option(min=1, help="For --plda: dimensions that LDA leaves; else all.")
+    ] = None,
+    plda_whitening: Annotated[
+        bool, typer.Option("--plda-whitening", help="For --plda: whiten before unit length.")
+    ] = False,
+    plda_enrolment: Annotated[
+        Literal["average", "joint"],
+        typer.Option(help="For --plda: a model is the average of its utterances, or each is an observation."),
+    ] = "average",
+    norm: Annotated[
+        Literal["s-norm", "as-norm"] | None,
+        typer.Option(help="Normalise scores by those of a --cohort: all of it, or each side's own top."),
+    ] = None,
+    cohort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPLIT|RECIPE.yaml|FILE.npz|FOLDER",
+            help="For --norm: impostors, none of whom is tested, such as those of training.",
+        ),
+    ] = None,
+    cohort_utterances: Annotated[
+        int | None, typer.Option(min=1, help="For --cohort: take a sample of so many utterances; else all.")
+    ] = None,
+    cohort_by: Annotated[
+        Literal["speaker", "utterance"],
+        typer.Option(
+            help="For --cohort: an impostor is the mean of a speaker's embeddings, or an utterance."
+        ),
+    ] = "speaker",
+    cohort_top: Annotated[
+        int | None, typer.Option(min=2, help="For as-norm: how many impostors count for a side; 300.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder for results; `evaluation` in the model's."),
@@ -82,7 +125,17 @@ def evaluate(
     """Error rates of a model on trial lists, with 95 % intervals over speakers."""
     from voxangle.scoring.system import evaluate_lists, model_of
 
-    _check_options(trials, models, corpus, only, by_condition, subtract_mean, mean_utterances, scores, system)
+    _check_options(trials, models, corpus, only, by_condition, scores, system)
+    _check_belongings(
+        ("--mean-utterances", mean_utterances, "--subtract-mean", subtract_mean),
+        ("--plda-utterances", plda_utterances, "--plda", plda),
+        ("--plda-lda", plda_lda, "--plda", plda),
+        ("--plda-whitening", plda_whitening, "--plda", plda),
+        ("--norm", norm, "--cohort", cohort),
+        ("--cohort", cohort, "--norm", norm),
+        ("--cohort-utterances", cohort_utterances, "--cohort", cohort),
+        ("--cohort-top", cohort_top, "--norm as-norm", norm == "as-norm"),
+    )
     console = open_console()
     # Before lists are read, which may be long: is there a model?
     loaded = load_model(model) if scores is None else None
@@ -91,27 +144,45 @@ def evaluate(
     else:
         tested = lists_of_files(trials or [], models, root or Path(), repeated_trials)
     if scores is not None:
-        _refuse_with_scores(tested, {"--subtract-mean": subtract_mean})
+        _refuse_with_scores(tested, {"--subtract-mean": subtract_mean, "--plda": plda, "--norm": norm})
         results = [_measured(scores, system, tested, by_condition, replicates)]
         target = scores.with_name(f"{scores.stem}-evaluation")
     if loaded is not None:
         embedder, folder = loaded
         # First, because it may be refused.
-        mean = subtract_mean and _mean(subtract_mean, mean_utterances, embedder, tested, console)
+        lessons = Lessons(embedder, tested, console)
+        mean = lessons.mean(subtract_mean, mean_utterances) if subtract_mean else None
+        backend = (
+            lessons.plda(
+                plda, plda_utterances, lda=plda_lda, whitening=plda_whitening, enrolment=plda_enrolment
+            )
+            if plda
+            else None
+        )
+        normaliser = (
+            lessons.normaliser(norm, cohort, cohort_utterances, by=cohort_by, top=cohort_top or 300)
+            if norm and cohort
+            else None
+        )
         embedded = embed_tested(embedder, tested, console)
         tested = tested.without(embedded.unusable)
         results = evaluate_lists(
             embedded.embeddings,
             tested.lists,
             model=model_of(embedder),
-            mean=mean or None,
+            mean=mean,
+            backend=backend,
+            normalisation=normaliser,
             manifest=embedded.manifest,
             by_condition=by_condition,
             notes=tested.notes,
             replicates=replicates,
         )
         # Results of two protocols lie in two folders, for each has one result a list.
-        target = folder / ("evaluation-mean-subtracted" if mean else "evaluation")
+        ways = ["mean-subtracted"] * bool(mean) + ["plda"] * bool(backend) + [norm] * bool(norm)
+        target = folder / "-".join(["evaluation", *ways])
+        if backend is not None:
+            backend.write((out or target) / "plda.plda")
     _show([tested.with_own_notes(result) for result in results], out or target, tested, console)
 
 
@@ -171,8 +242,6 @@ def _check_options(
     corpus: str | None,
     only: list[str] | None,
     by_condition: bool,
-    subtract_mean: str | None,
-    mean_utterances: int | None,
     scores: Path | None,
     system: str | None,
 ) -> None:
@@ -193,8 +262,15 @@ def _check_options(
         )
     if system and not scores:
         raise TrialError("--system belongs to --scores; a model has the name of its card")
-    if mean_utterances and not subtract_mean:
-        raise TrialError("--mean-utterances belongs to --subtract-mean")
+
+
+def _check_belongings(*belongings: tuple[str, object, str, object]) -> None:
+    """Each: an option, what was given for it, the option it belongs to, and what was given for that."""
+    from voxangle.errors import TrialError
+
+    for option, given, owner, there in belongings:
+        if given and not there:
+            raise TrialError(f"{option} belongs to {owner}: give both, or neither")
 
 
 def _say_notes(results: list[Result], left_out: tuple[str, ...], console: Console) -> None:
@@ -208,68 +284,3 @@ def _say_notes(results: list[Result], left_out: tuple[str, ...], console: Consol
         console.print(f"note: {lists}{note}", highlight=False, markup=False, soft_wrap=True)
     for line in left_out:
         console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _mean(
-    source: str, utterances: int | None, embedder: BaseEmbedder, tested: Tested, console: Console
-) -> MeanEmbedding:
-    """The mean to subtract: of a split, of what a recipe trains on, or of what `voxangle embed` wrote."""
-    from voxangle.console import counting
-    from voxangle.corpora.prepared import prepare_split, split_of
-    from voxangle.data.batches import LabelledRecordings
-    from voxangle.errors import TrialError
-    from voxangle.recipe import Recipe
-    from voxangle.scoring.mean_embedding import MeanEmbedding, require_unseen
-    from voxangle.scoring.result import AveragedSplit
-    from voxangle.scoring.system import mean_of_recordings
-    from voxangle.training.material import divide, read_corpora
-
-    speaker_of = tested.speaker_of()
-    is_split = tested.corpus is not None and source in tested.corpus.splits
-    if not is_split and (source.endswith(".npz") or Path(source).is_dir()):
-        mean = MeanEmbedding.read(
-            source,
-            utterances=utterances,
-            speaker_of=speaker_of,
-            weights_sha256=embedder.weights_sha256,
-        )
-        for trials in tested.lists:
-            require_unseen(trials, speaker_of, keys=mean.keys, mean_speakers=mean.speakers)
-        return mean
-
-    def refuse(manifest: Manifest) -> None:
-        for trials in tested.lists:
-            require_unseen(
-                trials,
-                speaker_of,
-                keys=set(manifest.table["utterance"].to_pylist()),
-                mean_speakers=manifest.speakers(),
-            )
-
-    recipe = Recipe.read(source) if source.endswith((".yaml", ".yml")) else None
-    if recipe:
-        corpora = read_corpora(recipe.data)
-    elif tested.corpus:
-        corpora = [(tested.corpus, source)]
-        refuse(split_of(tested.corpus, source))  # before it is prepared, which may take hours
-    else:
-        raise TrialError(
-            f"--subtract-mean {source}: a split is one of a --corpus; beside --trials alone give the .yaml of a "
-            "recipe, or the .npz or the folder that `voxangle embed` wrote"
-        )
-    prepared = []
-    for corpus, split in corpora:
-        with counting(console, f"preparing {corpus.name}/{split}") as on_progress:
-            prepared.append(prepare_split(corpus, split, on_progress=on_progress))
-    recordings: LabelledRecordings = divide(prepared, recipe.data).training if recipe else prepared[0]
-    refuse(recordings.manifest)
-    with counting(console, "embedding for the mean") as on_progress:
-        return mean_of_recordings(
-            embedder,
-            recordings,
-            [AveragedSplit(corpus=corpus.name, split=split) for corpus, split in corpora],
-            recipe=recipe.name if recipe else "",
-            unreadable=sum(len(one.left_out) for one in prepared),
-            utterances=utterances,
-            on_progress=on_progress,
-        )

@@ -10,10 +10,15 @@ from numpy.typing import NDArray
 
 from voxangle.data import Trials
 from voxangle.errors import TrialError
-from voxangle.scoring.cosine import cosine_scores
-from voxangle.scoring.mean_embedding import MeanEmbedding, require_unseen
+from voxangle.scoring.cosine import Cosine
+from voxangle.scoring.directions import Embedded
+from voxangle.scoring.mean_embedding import MeanEmbedding
 from voxangle.scoring.measure import measure, require_known
+from voxangle.scoring.plda import PLDA
+from voxangle.scoring.products import trial_scores
 from voxangle.scoring.result import Model, Protocol, Result
+from voxangle.scoring.score_normalisation import ScoreNormaliser
+from voxangle.scoring.unseen import require_unseen
 
 __all__ = ["Embeddings", "evaluate"]
 
@@ -28,6 +33,8 @@ def evaluate(
     sessions: Mapping[str, str] | None = None,
     protocol: Protocol | None = None,
     mean: MeanEmbedding | None = None,
+    backend: PLDA | None = None,
+    normalisation: ScoreNormaliser | None = None,
     model: Model | None = None,
     conditions: Mapping[str, NDArray[np.bool_]] | None = None,
     replicates: int = 1000,
@@ -44,7 +51,10 @@ def evaluate(
         speakers: who speaks, by key; without it, utterances joined by target trials are one speaker.
         sessions: the occasion of the recording, by key; unknown where it is empty or missing.
         protocol: how to score; the default is the cosine of full utterances, with the enrolment that the list has.
-        mean: subtracted from every embedding before it is scored (see ``cosine_scores``); the protocol says so.
+        mean: subtracted from every embedding before it is scored (see ``cosine_scores``), also from those of the
+            cohort and in place of PLDA's own mean; the protocol says so.
+        backend: scores by PLDA; None for the cosine.
+        normalisation: of the scores, by those of a cohort.
         model: what made the embeddings.
         conditions: masks, shape (trials,), by name (``voxangle.data.conditions``): the parts of the list that get
             figures of their own. Parts without a trial are left out. The time is that of the whole list again for
@@ -57,14 +67,28 @@ def evaluate(
     Raises:
         TrialError: an utterance has no embedding, no speaker, or one that cannot be scored; the list has
             one class only; a label contradicts the speakers; a model has utterances of two speakers; the
-            protocol asks for another enrolment than the list has, or for another mean than is given; the mean has
-            another dimension, or knows a speaker of the list.
+            protocol asks for another enrolment than the list has, or for another mean, PLDA or normalisation than is
+            given; one of these has another dimension, or was learnt from an utterance or a speaker of the list; or
+            as ``ScoreNormaliser.normalised``.
     """
-    protocol = _with_mean(_with_enrolment(protocol or Protocol(), trials), mean, trials)
-    if mean is not None:
-        require_unseen(trials, speakers, keys=mean.keys, mean_speakers=mean.speakers)
+    protocol = _as_given(protocol or Protocol(), trials, mean, backend, normalisation)
+    learnt = {
+        "the mean to subtract": mean,
+        "PLDA": backend,
+        "the cohort": normalisation and normalisation.cohort,
+    }
+    for what, one in learnt.items():
+        if one is not None:
+            require_unseen(trials, speakers, keys=one.keys, learnt_speakers=one.speakers, what=what)
+    rule = backend or Cosine()
+    subtracted = None if mean is None else mean.vector
+    embedded = Embedded(_rows(embeddings, trials), trials.keys, trials.name, trials.models.values())
+    sides = rule.sides(embedded, subtracted)
+    scores = trial_scores(sides, trials)
+    if normalisation is not None:
+        scores = normalisation.normalised(scores, sides, trials, rule, subtracted)
     return measure(
-        cosine_scores(_rows(embeddings, trials), trials, mean=None if mean is None else mean.vector),
+        scores,
         trials,
         speakers=speakers,
         sessions=sessions,
@@ -78,25 +102,34 @@ def evaluate(
     )
 
 
-def _with_enrolment(protocol: Protocol, trials: Trials) -> Protocol:
-    """The protocol with the enrolment rule that the list has."""
-    if "enrolment" in protocol.model_fields_set and protocol.enrolment != trials.enrolment:
+def _as_given(
+    protocol: Protocol,
+    trials: Trials,
+    mean: MeanEmbedding | None,
+    backend: PLDA | None,
+    normalisation: ScoreNormaliser | None,
+) -> Protocol:
+    """The protocol with the enrolment that the list has, and with what is given."""
+    joint = trials.models and backend is not None and backend.enrolment == "joint"
+    enrolment = "joint" if joint else trials.enrolment
+    if "enrolment" in protocol.model_fields_set and protocol.enrolment != enrolment:
         raise TrialError(
             f"{trials.name}: the protocol asks for the enrolment '{protocol.enrolment}', but that of the list is "
-            f"'{trials.enrolment}'; read the list with its models, or change the protocol"
+            f"'{enrolment}'; read the list with its models, or change the protocol"
         )
-    return protocol.model_copy(update={"enrolment": trials.enrolment})
-
-
-def _with_mean(protocol: Protocol, mean: MeanEmbedding | None, trials: Trials) -> Protocol:
-    """The protocol with the mean that is subtracted."""
-    subtracted = "none" if mean is None else mean.record
-    if "mean_subtraction" in protocol.model_fields_set and protocol.mean_subtraction != subtracted:
-        raise TrialError(
-            f"{trials.name}: the protocol asks for the mean subtraction '{protocol.mean_subtraction}', but given is "
-            f"'{subtracted}'; give the mean that the protocol names, or change the protocol"
-        )
-    return protocol.model_copy(update={"mean_subtraction": subtracted})
+    given = {
+        "scoring": "cosine" if backend is None else backend.record,
+        "mean_subtraction": "none" if mean is None else mean.record,
+        "normalisation": "none" if normalisation is None else normalisation.record,
+    }
+    for name, one in given.items():
+        if name in protocol.model_fields_set and (asked := getattr(protocol, name)) != one:
+            what = name.replace("_", " ")
+            raise TrialError(
+                f"{trials.name}: the protocol asks for the {what} '{asked}', but given is '{one}'; give the {what} "
+                "that the protocol names, or change the protocol"
+            )
+    return protocol.model_copy(update={"enrolment": enrolment, **given})
 
 
 def _rows(embeddings: Embeddings, trials: Trials) -> NDArray[np.floating[Any]]:

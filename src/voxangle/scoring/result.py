@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationError
 
@@ -15,14 +15,19 @@ from voxangle.storage import atomic_write
 
 __all__ = [
     "AveragedSplit",
+    "Calibrated",
     "Condition",
     "DetectionCost",
+    "Figure",
+    "LearntFrom",
     "MeanSubtraction",
     "Measure",
     "Model",
+    "PLDAScoring",
     "Protocol",
     "Resampling",
     "Result",
+    "ScoreNormalisation",
     "TrialCounts",
 ]
 
@@ -30,32 +35,28 @@ _Prior = Annotated[float, Field(gt=0, lt=1)]
 
 
 class AveragedSplit(Config):
-    """A split of a corpus whose embeddings were averaged."""
+    """A split of a corpus whose embeddings were learnt from."""
 
     corpus: str
     split: str
 
 
-class MeanSubtraction(Config):
-    """The mean embedding that was subtracted from every embedding; the rule is that of ``cosine_scores``.
+class LearntFrom(Config):
+    """The embeddings that something was learnt from.
 
     Attributes:
-        rule: what the mean is, and when it is subtracted.
-        corpora: the splits whose utterances it is the mean of; empty where only a file tells.
+        corpora: the splits whose utterances these are; empty where only a file tells.
         recipe: name of the recipe that trains on these utterances, where it chose, filtered or joined them.
-        file: the archive or folder of embeddings, where the mean is that of one.
+        file: the archive or folder of embeddings, where they are those of one.
         file_sha256: of that archive; or of the folder's ``index.json`` and its parts, one after the other.
-        utterances: how many embeddings were averaged, each with the same weight.
+        utterances: how many embeddings.
         available: how many there were; more than ``utterances`` where a sample was drawn.
         left_out: utterances of the splits, or of the folder, beside these that have no embedding: unreadable, too
             short, or silent.
-        seed: of the sample, ``None`` where all were averaged. An utterance's luck depends on its key and this alone.
-        utterances_sha256: of the keys of the averaged utterances, sorted, a line each.
+        seed: of the sample, ``None`` where all were taken. An utterance's luck depends on its key and this alone.
+        utterances_sha256: of the keys of the utterances, sorted, a line each.
     """
 
-    rule: Literal["mean of full-utterance embeddings, subtracted before unit length"] = (
-        "mean of full-utterance embeddings, subtracted before unit length"
-    )
     corpora: tuple[AveragedSplit, ...] = ()
     recipe: str = ""
     file: str = ""
@@ -68,15 +69,93 @@ class MeanSubtraction(Config):
 
     @property
     def source(self) -> str:
-        """Of what the mean is, in words."""
+        """Of what corpus, recipe or file, in words."""
         splits = " + ".join(f"{one.corpus}/{one.split}" for one in self.corpora)
         return (f"recipe {self.recipe}: {splits}" if self.recipe else splits) or self.file
 
-    def __str__(self) -> str:
+    @property
+    def sample(self) -> str:
+        """How many embeddings of what, in words."""
         count = f"{self.utterances:,}"
         if self.seed is not None:
             count += f" of {self.available:,} (drawn, seed {self.seed})"
-        return f"the mean of {count} embeddings of {self.source}"
+        return f"{count} embeddings of {self.source}"
+
+    def __str__(self) -> str:
+        return self.sample
+
+    def as_compared(self) -> Self:
+        """Without what differs from system to system: each has its own file of embeddings of the same utterances."""
+        if not self.file:
+            return self
+        return self.model_copy(update={"file": "archive", "file_sha256": "", "left_out": 0})
+
+
+class MeanSubtraction(LearntFrom):
+    """The mean embedding that was subtracted from every embedding; the rule is that of ``cosine_scores``.
+
+    Each embedding that was learnt from has the same weight.
+
+    Attributes:
+        rule: what the mean is, and when it is subtracted.
+    """
+
+    rule: Literal["mean of full-utterance embeddings, subtracted before unit length"] = (
+        "mean of full-utterance embeddings, subtracted before unit length"
+    )
+
+    def __str__(self) -> str:
+        return f"the mean of {self.sample}"
+
+
+class PLDAScoring(LearntFrom):
+    """Probabilistic linear discriminant analysis; the rule is that of ``voxangle.scoring.PLDA``.
+
+    Attributes:
+        rule: what a score is.
+        speakers: of the utterances it was learnt from.
+        lda: dimensions that linear discriminant analysis left; ``None`` for all.
+        whitening: whether the total covariance was made the identity.
+        length_normalisation: whether embeddings then had unit length.
+        iterations: of expectation-maximisation, until the likelihood stood still.
+    """
+
+    rule: Literal["two-covariance PLDA, log-likelihood ratio"] = "two-covariance PLDA, log-likelihood ratio"
+    speakers: int = Field(ge=2)
+    lda: int | None = None
+    whitening: bool = False
+    length_normalisation: bool = True
+    iterations: int = Field(ge=1)
+
+    def __str__(self) -> str:
+        steps = [
+            "centred",
+            *([f"LDA to {self.lda} dimensions"] if self.lda else []),
+            *(["whitened"] if self.whitening else []),
+            *(["unit length"] if self.length_normalisation else []),
+        ]
+        return f"PLDA ({', '.join(steps)}), learnt from {self.sample} by {self.speakers:,} speakers"
+
+
+class ScoreNormalisation(LearntFrom):
+    """How scores were normalised by those of a cohort; the rule is that of ``voxangle.scoring.ScoreNormaliser``.
+
+    Attributes:
+        kind: whether each side's statistics are of all the cohort or of the part that is most like it.
+        cohort: how many vectors the cohort has.
+        unit: what a vector is: an utterance's embedding, or the mean of a speaker's.
+        top: how many of the cohort's highest scores count for each side; all for S-norm.
+    """
+
+    kind: Literal["s-norm", "as-norm"]
+    cohort: int = Field(ge=1)
+    unit: Literal["utterance", "speaker"]
+    top: int = Field(ge=2)
+
+    def __str__(self) -> str:
+        kind = "S-norm" if self.kind == "s-norm" else f"AS-norm, top {self.top:,}"
+        each = "utterances" if self.unit == "utterance" else "speaker means"
+        return f"{kind} of a cohort of {self.cohort:,} {each}, from {self.sample}"
 
 
 class Protocol(Config):
@@ -86,18 +165,20 @@ class Protocol(Config):
         scoring: the rule that turns two embeddings into a score; ``as given`` where another program scored.
         crop: what of an utterance is embedded.
         enrolment: what is compared with a test utterance, as the list has it: ``one utterance``; the ``average`` of
-            the embeddings of a model's utterances, before these are brought to unit length; or one recording that
-            the corpus ``concatenated`` from several.
-        mean_subtraction: the mean embedding that is subtracted before scoring, if one is.
-        normalisation: of the scores.
+            the embeddings of a model's utterances, before these are brought to unit length; a model's utterances
+            ``joint``, as PLDA can take them, each an observation of its own; or one recording that the corpus
+            ``concatenated`` from several.
+        mean_subtraction: the mean embedding that is subtracted before scoring, if one is; from PLDA's own mean it
+            takes the place.
+        normalisation: of the scores, by those of a cohort.
         p_targets: prior of a target trial, one for each minDCF.
     """
 
-    scoring: Literal["cosine", "as given"] = "cosine"
+    scoring: Literal["cosine", "as given"] | PLDAScoring = "cosine"
     crop: Literal["full utterance", "not known"] = "full utterance"
-    enrolment: Literal["one utterance", "average", "concatenated"] = "one utterance"
+    enrolment: Literal["one utterance", "average", "joint", "concatenated"] = "one utterance"
     mean_subtraction: Literal["none", "not known"] | MeanSubtraction = "none"
-    normalisation: Literal["none", "not known"] = "none"
+    normalisation: Literal["none", "not known"] | ScoreNormalisation = "none"
     p_targets: tuple[_Prior, ...] = Field(default=(0.01, 0.05), min_length=1)
 
     @classmethod
@@ -113,6 +194,13 @@ class Protocol(Config):
             enrolment=enrolment,
             mean_subtraction="not known",
             normalisation="not known",
+        )
+
+    def as_compared(self) -> Protocol:
+        """The protocol without what differs from system to system (``LearntFrom.as_compared``)."""
+        entries = {name: getattr(self, name) for name in type(self).model_fields}
+        return self.model_copy(
+            update={name: one.as_compared() for name, one in entries.items() if isinstance(one, LearntFrom)}
         )
 
 
@@ -139,22 +227,44 @@ class TrialCounts(Config):
     models: int = 0
 
 
-class Measure(Config):
-    """A figure with the threshold that gives it (scores >= threshold are accepted) and its interval."""
+class Figure(Config):
+    """A figure, its interval, and what it is."""
 
     value: float
-    threshold: float
     low: float
     high: float
     definition: str
 
 
+class Measure(Figure):
+    """A figure with the threshold that gives it; scores >= threshold are accepted."""
+
+    threshold: float
+
+
 class DetectionCost(Measure):
-    """A normalised minimum cost and the application it speaks for."""
+    """A normalised cost and the application it speaks for."""
 
     p_target: _Prior
     c_miss: float = 1.0
     c_fa: float = 1.0
+
+
+class Calibrated(Config):
+    """What a list's scores cost where they are believed as log-likelihood ratios.
+
+    Attributes:
+        source: what the calibration was fitted on.
+        cllr: in bits; 1 where nothing is told.
+        min_cllr: in bits, of the best map that keeps the order of the scores; without an interval, for it would be
+            fitted anew to each draw.
+        act_dcf: normalised costs of deciding by the Bayes threshold, one for each prior of the protocol.
+    """
+
+    source: str
+    cllr: Figure
+    min_cllr: float
+    act_dcf: tuple[DetectionCost, ...]
 
 
 class Condition(Config):
@@ -216,6 +326,7 @@ class Result(Config):
         protocol: how trials became scores, and scores figures.
         eer: equal error rate, in [0, 1].
         min_dcf: normalised minimum costs, one for each prior of the protocol.
+        calibrated: what the calibrated scores cost, where there is a calibration.
         conditions: figures of parts of the list, where asked for.
         intervals: how the intervals were made.
         model: what made the embeddings.
@@ -236,6 +347,7 @@ class Result(Config):
     protocol: Protocol
     eer: Measure
     min_dcf: tuple[DetectionCost, ...]
+    calibrated: Calibrated | None = None
     conditions: tuple[Condition, ...] = ()
     intervals: Resampling
     model: Model

@@ -17,17 +17,20 @@ from voxangle.data.conditions import conditions
 from voxangle.errors import SilenceError, TrialError
 from voxangle.runtime import MINIMUM_SECONDS, BaseEmbedder
 from voxangle.runtime.windows import Window
+from voxangle.scoring.embedding_set import SEED, EmbeddingSet, drawn_rows, keys_sha256
 from voxangle.scoring.evaluate import evaluate
-from voxangle.scoring.mean_embedding import SEED, MeanEmbedding, drawn_rows, keys_sha256
-from voxangle.scoring.result import AveragedSplit, MeanSubtraction, Model, Result
+from voxangle.scoring.mean_embedding import MeanEmbedding
+from voxangle.scoring.plda import PLDA
+from voxangle.scoring.result import AveragedSplit, LearntFrom, Model, Result
+from voxangle.scoring.score_normalisation import ScoreNormaliser
 
 __all__ = [
     "Known",
     "embed_prepared",
+    "embed_to_learn",
     "embed_trials",
     "evaluate_lists",
     "known_of",
-    "mean_of_recordings",
     "model_of",
 ]
 
@@ -77,7 +80,7 @@ def embed_prepared(
     return embeddings
 
 
-def mean_of_recordings(
+def embed_to_learn(
     embedder: BaseEmbedder,
     recordings: LabelledRecordings,
     corpora: Sequence[AveragedSplit],
@@ -86,10 +89,8 @@ def mean_of_recordings(
     unreadable: int = 0,
     utterances: int | None = None,
     on_progress: OnProgress | None = None,
-) -> MeanEmbedding:
-    """The mean of the embeddings of recordings, each with the same weight; those without one are counted.
-
-    Memory does not grow with the recordings.
+) -> EmbeddingSet:
+    """The embeddings of recordings that something is learnt from; those without one are counted.
 
     Args:
         embedder: makes the embeddings.
@@ -97,7 +98,7 @@ def mean_of_recordings(
         corpora: where they are from, for the record.
         recipe: name of the recipe that chose them, if one did.
         unreadable: utterances of these corpora that are not among the recordings because they cannot be read.
-        utterances: average a sample of so many; None for all.
+        utterances: take a sample of so many; None for all.
         on_progress: called with (recordings done, recordings in all).
 
     Raises:
@@ -106,39 +107,36 @@ def mean_of_recordings(
     keys = recordings.manifest.column("utterance")
     long_enough = np.flatnonzero(recordings.samples >= MINIMUM_SECONDS * SAMPLE_RATE)
     rows = long_enough[drawn_rows(keys[long_enough].tolist(), utterances)]
-    total = np.zeros(embedder.dimension)
-    averaged: list[int] = []
+    vectors = np.empty((len(rows), embedder.dimension), np.float32)
+    embedded: list[int] = []
     stream = embedder.embed_stream(_prepared(recordings, rows), workers=0)
     for done, (row, one) in enumerate(zip(rows.tolist(), stream, strict=True), start=1):
         if one.vector is not None:
-            total += one.vector
-            averaged.append(row)
+            vectors[len(embedded)] = one.vector
+            embedded.append(row)
         elif one.error is not None and not isinstance(one.error, SilenceError):
             raise one.error
         if on_progress is not None:
             on_progress(done, len(rows))
     source = " + ".join(f"{one.corpus}/{one.split}" for one in corpora)
-    if not averaged:
+    if not embedded:
         raise TrialError(
-            f"{source}: none of its {len(keys):,} utterances has an embedding, so they have no mean; they are shorter "
-            f"than {MINIMUM_SECONDS} s, or silent"
+            f"{source}: none of its {len(keys):,} utterances has an embedding, so nothing can be learnt from them; "
+            f"they are shorter than {MINIMUM_SECONDS} s, or silent"
         )
-    silent = len(rows) - len(averaged)
-    names = frozenset(keys[averaged].tolist())
-    return MeanEmbedding(
-        total / len(averaged),
-        MeanSubtraction(
-            corpora=tuple(corpora),
-            recipe=recipe,
-            utterances=len(averaged),
-            available=len(long_enough) - silent,
-            left_out=unreadable + len(keys) - len(long_enough) + silent,
-            seed=SEED if len(rows) < len(long_enough) else None,
-            utterances_sha256=keys_sha256(names),
-        ),
-        names,
-        frozenset(recordings.manifest.column("speaker")[averaged].tolist()),
+    silent = len(rows) - len(embedded)
+    names = tuple(keys[embedded].tolist())
+    record = LearntFrom(
+        corpora=tuple(corpora),
+        recipe=recipe,
+        utterances=len(embedded),
+        available=len(long_enough) - silent,
+        left_out=unreadable + len(keys) - len(long_enough) + silent,
+        seed=SEED if len(rows) < len(long_enough) else None,
+        utterances_sha256=keys_sha256(names),
     )
+    speakers = tuple(recordings.manifest.column("speaker")[embedded].tolist())
+    return EmbeddingSet(vectors[: len(embedded)], names, speakers, record)
 
 
 def evaluate_lists(
@@ -147,6 +145,8 @@ def evaluate_lists(
     *,
     model: Model,
     mean: MeanEmbedding | None = None,
+    backend: PLDA | None = None,
+    normalisation: ScoreNormaliser | None = None,
     manifest: Manifest | None = None,
     by_condition: bool = False,
     notes: Sequence[str] = (),
@@ -158,6 +158,8 @@ def evaluate_lists(
             embeddings,
             trials,
             mean=mean,
+            backend=backend,
+            normalisation=normalisation,
             model=model,
             notes=notes,
             replicates=replicates,
