@@ -60,7 +60,7 @@ def main() -> None:
         "road": lambda: [road(options.rounds)],
         "balancing": lambda: balancing(options.rounds),
         "contrast": lambda: contrast(options.rounds),
-        "metrics": lambda: [error_rates(5)],
+        "metrics": lambda: error_rates(5),
         "trials": lambda: trial_lists(3),
         "size": lambda: size(3),
         "loading": lambda: loading(3),

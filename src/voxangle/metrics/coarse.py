@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 __all__ = ["Bins", "CoarseCurve"]
 
 _BINS = 1 << 14
-_FEW = 1 << 17  # scores that are sorted as soon as counted
+_FEW = 1 << 14  # scores that are sorted as soon as counted
 _CHUNK = 1 << 17  # scores at a time: what is made of them stays in the cache
 
 Scores = NDArray[np.floating[Any]]
