@@ -2,19 +2,19 @@ from __future__ import annotations
 
 import base64
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from voxangle.data import Trials
+from tests.reporting.toys import Page, require_sound, toy_result
 from voxangle.metrics import Interval, PairedDifference
 from voxangle.reporting import (
     Code,
+    Details,
     Facts,
     Gallery,
     Image,
+    Part,
     Section,
     Table,
     Text,
@@ -23,54 +23,7 @@ from voxangle.reporting import (
     result_table,
     write_page,
 )
-from voxangle.scoring import Model, Protocol, Result, evaluate
-
-VOID = {"meta", "img", "br", "link"}
-
-
-class Page(HTMLParser):
-    """What a browser would see: nested tags, text, addresses."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.words: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return "".join(self.words)
-
-
-def toy_result(name: str = "toy", protocol: Protocol | None = None) -> Result:
-    keys = [f"{s}{u}" for s in "abcdef" for u in range(3)]
-    generator = np.random.default_rng(0)
-    centres = {s: generator.normal(size=8) for s in "abcdef"}
-    embeddings = {key: centres[key[0]] + generator.normal(0, 1.0, 8) for key in keys}
-    pairs = [(a[0] == b[0], a, b) for i, a in enumerate(keys) for b in keys[i + 1 :]]
-    return evaluate(
-        embeddings,
-        Trials.of("list", pairs),
-        model=Model(name=name, sha256="c0ffee"),
-        protocol=protocol,
-        replicates=20,
-        command="voxangle demo",
-    )
+from voxangle.scoring import Protocol
 
 
 @pytest.fixture
@@ -168,7 +121,7 @@ def test_the_result_table_shows_figures_with_intervals_priors_and_counts() -> No
     assert row[0] == "list\ntoy"
     assert row[1] == f"{100 * result.eer.value:.2f}\n{100 * result.eer.low:.2f}-{100 * result.eer.high:.2f}"
     assert row[2].startswith(f"{result.min_dcf[0].value:.3f}\n{result.min_dcf[0].low:.3f}-")
-    assert row[4:] == ["18\n135", "6"]
+    assert row[4:] == ["24\n252", "8"]
 
 
 def test_results_of_different_priors_do_not_share_a_table() -> None:
@@ -204,6 +157,31 @@ def test_the_protocol_names_list_model_command_and_resampling() -> None:
     facts = protocol_facts(result).facts
     assert facts["list, SHA-256"] == result.trials_sha256
     assert facts["model, SHA-256"] == "c0ffee"
-    assert facts["command"] == "voxangle demo"
-    assert "6 speakers (known from the target trials), seed 0" in facts["intervals"]
+    assert facts["command"] == "voxangle evaluate"
+    assert "8 speakers (known from the corpus), seed 0" in facts["intervals"]
+    for field in Protocol.model_fields:
+        assert facts[field.replace("_", " ")]
+    assert facts["p targets"] == "0.01, 0.05"
     assert "c_miss 1, c_fa 1" in facts["minDCF"]
+
+
+def test_the_contents_lead_to_every_section(tmp_path: Path) -> None:
+    sections = [Section(heading, [Part("deeper", [Text("x")])]) for heading in ("One & two", "Three")]
+    write_page(tmp_path / "page.html", "A title", sections, contents=True)
+    page = require_sound((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert page.values("href") == ["#section-1", "#section-2"]
+    assert page.values("id") == ["section-1", "section-2"]
+    assert page.text.count("One & two") == 2
+    assert page.tags.count("h3") == 2
+
+
+def test_details_open_without_a_script(tmp_path: Path) -> None:
+    text, page = written(tmp_path, Details("More <of it>", [Text("inside")]))
+    assert "<summary>More &lt;of it&gt;</summary><p>inside</p>" in text
+    assert page.open == []
+
+
+def test_the_dark_is_for_the_screen_and_print_leaves_players_out(tmp_path: Path) -> None:
+    text, _ = written(tmp_path)
+    assert "@media (prefers-color-scheme" not in text
+    assert re.search(r"@media print \{.*audio, nav \{ display: none", text, re.DOTALL)

@@ -65,7 +65,7 @@ def det_chart(systems: Mapping[str, Result], *, seed: int = 0) -> Drawing:
             axes.between(places, _probit(least), _probit(most), f"band {css}")
         _, fnr, alarms = SortedScores.of(trials.of_targets, trials.of_nontargets).det_curve()
         curve = _thinned(np.stack([_probit(alarms), _probit(fnr)]))
-        axes.line(*curve, f"line {css}")
+        axes.line(curve[0], curve[1], f"line {css}")
         point = _probit(result.eer.value)
         axes.dots(point, point, f"dot {css}")
         keys.append(
