@@ -47,17 +47,17 @@ def test_weights_are_those_of_logistic_regression() -> None:
     target = held_out[0].target
     oracle = LogisticRegression(C=1e12, tol=1e-10, class_weight="balanced", max_iter=1000)
     oracle.fit(np.stack([one.scores for one in held_out], axis=1), target)
-    np.testing.assert_allclose(fusion.weights, oracle.coef_[0], rtol=0.02)
+    np.testing.assert_allclose(fusion.scoring.weights, oracle.coef_[0], rtol=0.02)
     # Of Gaussians of variance 1 the ratio is exactly this.
-    np.testing.assert_allclose(fusion.weights, WORTH, atol=0.25)
-    assert fusion.offset == pytest.approx(-float(WORTH @ WORTH) / 2, abs=0.4)
+    np.testing.assert_allclose(fusion.scoring.weights, WORTH, atol=0.25)
+    assert fusion.scoring.offset == pytest.approx(-float(WORTH @ WORTH) / 2, abs=0.4)
 
 
 def test_the_fused_scores_of_other_people_are_ratios_and_better_than_any_system() -> None:
     fusion, tested = fit_fusion(systems()), systems(seed=1, first=100)
     fused = fusion.apply(tested)
-    expected = sum(w * one.scores.astype(np.float64) for w, one in zip(fusion.weights, tested, strict=True))
-    np.testing.assert_allclose(fused.scores, expected + fusion.offset, rtol=1e-5, atol=1e-5)
+    expected = sum(w * one.scores.astype(np.float64) for w, one in zip(fusion.scoring.weights, tested, strict=True))
+    np.testing.assert_allclose(fused.scores, expected + fusion.scoring.offset, rtol=1e-5, atol=1e-5)
     assert fused.llrs is not None
     np.testing.assert_array_equal(fused.llrs, fused.scores)
     assert fused.keys == tested[0].keys
@@ -99,7 +99,7 @@ def test_systems_of_two_lists_are_not_fused() -> None:
         fit_fusion([one[0], other[1]], names=("a", "b"))
     with pytest.raises(TrialError, match=r"two lists"):
         fit_fusion(without_sums([one[0], other[1]]))
-    assert len(fit_fusion(without_sums(one)).weights) == 3
+    assert len(fit_fusion(without_sums(one)).scoring.weights) == 3
     fusion = fit_fusion(one)
     with pytest.raises(
         TrialError, match=r"2 systems, but the fusion is of 3 \(system 1, system 2, system 3\)"
@@ -124,7 +124,7 @@ def test_a_fusion_is_read_as_it_was_written(tmp_path: Path) -> None:
     fusion.write(tmp_path / "fusion.json")
     assert Fusion.read(tmp_path / "fusion.json") == fusion
     (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(TrialError, match=r"other\.json: not a fusion of voxangle: systems"):
+    with pytest.raises(TrialError, match=r"other\.json: not a fusion of voxangle: scoring"):
         Fusion.read(tmp_path / "other.json")
     with pytest.raises(TrialError, match=r"none\.json: there is no such file"):
         Fusion.read(tmp_path / "none.json")

@@ -8,7 +8,6 @@ from voxangle.errors import TrialError, VoxangleError
 from voxangle.metrics import PairedDifference
 from voxangle.metrics.bootstrap import paired_difference
 from voxangle.scoring.result import Protocol, Result
-from voxangle.scoring.trial_scores import TrialScores
 
 __all__ = ["compare", "protocol_differences", "read_evaluation"]
 
@@ -51,7 +50,7 @@ def compare(
         raise TrialError(
             f"{first.name}: minDCF was measured at different priors; measure both at the same ones"
         )
-    one, other = _scores(first), _scores(second)
+    one, other = first.require_scores(), second.require_scores()
     # One checksum is one list in one order. Who speaks may be known to one result alone.
     known = other if other.speakers and not one.speakers else one
     return paired_difference(
@@ -103,12 +102,3 @@ def _comparable(protocol: Protocol) -> Protocol:
             "mean_subtraction": mean.model_copy(update={"file": "archive", "file_sha256": "", "left_out": 0})
         }
     )
-
-
-def _scores(result: Result) -> TrialScores:
-    if result.scores is None:
-        raise TrialError(
-            f"{result.name}: the result of '{result.model.name}' was read without its scores (the .parquet beside "
-            "it); evaluate again"
-        )
-    return result.scores

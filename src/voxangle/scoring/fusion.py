@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from voxangle.config import Config, first_problem
 from voxangle.errors import TrialError
 from voxangle.metrics.calibration import LinearCalibration, fit_linear
+from voxangle.scoring.result import FusedScoring
 from voxangle.scoring.trial_scores import TrialScores
 from voxangle.storage import atomic_write
 
@@ -27,25 +28,15 @@ __all__ = ["Fusion", "fit_fusion"]
 
 
 class Fusion(Config):
-    """Weights of systems, and what they were learnt from.
+    """Weights of systems, and whom they were learnt from.
 
     Attributes:
-        systems: names, in the order of the weights.
-        weights: one a system.
-        offset: added; sums are natural log-likelihood ratios.
-        prior: of a target trial, where the weights are best.
-        trials: how many they were learnt from.
-        trials_sha256: of that list.
-        speakers: in these trials, sorted; empty where only target trials told who is who.
+        scoring: systems, weights and the list, for the protocol of what is fused.
+        speakers: in the trials that were learnt from, sorted; empty where only target trials told who is who.
         keys: of these trials, sorted.
     """
 
-    systems: tuple[str, ...] = Field(min_length=1)
-    weights: tuple[float, ...] = Field(min_length=1)
-    offset: float
-    prior: float = Field(gt=0, lt=1)
-    trials: int
-    trials_sha256: str
+    scoring: FusedScoring
     speakers: tuple[str, ...]
     keys: tuple[str, ...]
 
@@ -53,7 +44,7 @@ class Fusion(Config):
         """The scores of the systems made one.
 
         Args:
-            systems: of one list, in the order of ``systems``.
+            systems: of one list, in the order of ``scoring.systems``.
 
         Returns:
             The list with ``llrs``, natural log-likelihood ratios, which are its ``scores`` too.
@@ -62,15 +53,16 @@ class Fusion(Config):
             TrialError: there are more or fewer systems, they are of different lists, a score is not finite, or the
                 weights were learnt from a speaker, or an utterance, of the list.
         """
-        if len(systems) != len(self.weights):
+        names, weights = self.scoring.systems, self.scoring.weights
+        if len(systems) != len(weights):
             raise TrialError(
-                f"{len(systems)} systems, but the fusion is of {len(self.weights)} ({', '.join(self.systems)}); give "
-                "these, in that order"
+                f"{len(systems)} systems, but the fusion is of {len(weights)} ({', '.join(names)}); give these, in "
+                "that order"
             )
-        columns = _columns(systems, self.systems)
+        columns = _columns(systems, names)
         known = _best_known(systems)
         self._require_unseen(known)
-        llrs = LinearCalibration(np.array(self.weights), self.offset).llrs(columns).astype(np.float32)
+        llrs = LinearCalibration(np.array(weights), self.scoring.offset).llrs(columns).astype(np.float32)
         return replace(known, scores=llrs, llrs=llrs)
 
     def write(self, path: str | Path) -> None:
@@ -115,7 +107,7 @@ def fit_fusion(
 
     Args:
         systems: of one list, whose speakers shall be nobody who is tested later.
-        names: of the systems, for the errors and the record.
+        names: of the systems, for the errors and the protocol.
         prior: of a target trial, in (0, 1): where the sum shall be best.
 
     Raises:
@@ -130,12 +122,14 @@ def fit_fusion(
     columns, known = _columns(systems, names), _best_known(systems)
     fit = fit_linear(columns, known.target, prior=prior, names=names)
     return Fusion(
-        systems=names,
-        weights=tuple(fit.weights.tolist()),
-        offset=fit.offset,
-        prior=prior,
-        trials=len(known),
-        trials_sha256=known.trials_sha256,
+        scoring=FusedScoring(
+            systems=names,
+            weights=tuple(fit.weights.tolist()),
+            offset=fit.offset,
+            prior=prior,
+            trials=len(known),
+            trials_sha256=known.trials_sha256,
+        ),
         speakers=tuple(sorted(_speakers(known))),
         keys=tuple(sorted(known.keys)),
     )

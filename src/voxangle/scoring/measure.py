@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,22 @@ from voxangle.data import Trials
 from voxangle.data.conditions import Conditions
 from voxangle.errors import TrialError
 from voxangle.scoring.machine import Machine
-from voxangle.scoring.result import Model, Protocol, Resampling, Result, TrialCounts
+from voxangle.scoring.result import (
+    Calibrated,
+    Condition,
+    DetectionCost,
+    Measure,
+    Model,
+    Protocol,
+    Resampling,
+    Result,
+    TrialCounts,
+)
 from voxangle.scoring.scored import ScoredTrials
 from voxangle.scoring.speakers import speakers_from_targets
 from voxangle.scoring.trial_scores import TrialScores
 
-__all__ = ["measure", "require_known", "trials_sha256"]
+__all__ = ["measure", "remeasure", "require_known", "trials_sha256"]
 
 _FEW_SPEAKERS = 30
 
@@ -36,6 +46,8 @@ def measure(
     sessions: Mapping[str, str] | None = None,
     model: Model | None = None,
     conditions: Mapping[str, NDArray[np.bool_]] | None = None,
+    llrs: NDArray[np.float32] | None = None,
+    calibration: str = "",
     replicates: int = 1000,
     seed: int = 0,
     notes: Sequence[str] = (),
@@ -51,6 +63,8 @@ def measure(
         sessions: the occasion of the recording, by key.
         model: what made the scores.
         conditions: masks, shape (trials,), by name.
+        llrs: shape (trials,), natural log-likelihood ratios of calibrated scores, where there is a calibration.
+        calibration: what that was fitted on.
         replicates: of the bootstrap.
         seed: of the bootstrap.
         notes: the corpus's caveats.
@@ -61,67 +75,138 @@ def measure(
             contradicts the speakers; a model has utterances of two speakers.
     """
     _require_both_classes(trials)
-    digest = trials_sha256(trials)
     speaker = _speaker_numbers(trials, speakers)
-    scored = ScoredTrials(
+    parts = {name: mask for name, mask in (conditions or {}).items() if mask.any()}
+    known = TrialScores(
         scores,
         trials.target,
-        speaker[trials.enrol],
-        speaker[trials.test],
-        protocol.p_targets,
-        replicates,
-        seed,
+        trials.keys,
+        trials.enrol,
+        trials.test,
+        speaker,
+        () if speakers is None else tuple(dict.fromkeys(speakers[key] for key in trials.utterances)),
+        None if sessions is None else _session_numbers(trials, speaker, sessions),
+        parts,
+        llrs,
+        trials_sha256(trials),
     )
-    intervals = scored.intervals()
-    eer, min_dcf = scored.figures(intervals)
-    speakers_from: Literal["corpus", "target trials"] = "target trials" if speakers is None else "corpus"
+    figures = _figures(known, protocol.p_targets, calibration, replicates, seed)
     targets = int(np.count_nonzero(trials.target))
+    speakers_from = figures["intervals"].speakers_from
     return Result(
         name=trials.name,
-        trials_sha256=digest,
+        trials_sha256=known.trials_sha256,
         counts=TrialCounts(
             trials=len(trials),
             targets=targets,
             nontargets=len(trials) - targets,
             utterances=len(trials.utterances),
-            speakers=intervals.speakers,
+            speakers=known.speakers_present(),
             models=len(trials.models),
         ),
         protocol=protocol,
-        eer=eer,
-        min_dcf=min_dcf,
-        conditions=tuple(
-            scored.condition(name, mask) for name, mask in (conditions or {}).items() if mask.any()
+        **figures,
+        model=model or Model(),
+        notes=(
+            *notes,
+            *_cautions(
+                known.speakers_present(),
+                len(_contradictions(trials, speaker)),
+                speakers_from,
+                figures["eer"].value,
+            ),
+            *(_unknown(conditions) if isinstance(conditions, Conditions) else ()),
         ),
-        intervals=Resampling(
-            speakers_from=speakers_from,
+        **_here(command),
+        scores=known,
+    )
+
+
+def remeasure(
+    result: Result,
+    scores: TrialScores,
+    *,
+    protocol: Protocol,
+    model: Model,
+    calibration: str = "",
+    replicates: int = 1000,
+    seed: int = 0,
+    notes: Sequence[str] = (),
+    command: str | None = None,
+) -> Result:
+    """The result on the same list of other scores, such as a fusion's.
+
+    Args:
+        result: of the list.
+        scores: of the same trials, in their order.
+        protocol: how the scores came about.
+        model: what made them.
+        calibration: what the calibration of ``scores.llrs`` was fitted on.
+        replicates: of the bootstrap.
+        seed: of the bootstrap.
+        notes: what is to be said beside what the result says.
+        command: that made the new result.
+    """
+    return result.model_copy(
+        update={
+            **_figures(scores, protocol.p_targets, calibration, replicates, seed),
+            **_here(command),
+            "protocol": protocol,
+            "model": model,
+            "notes": tuple(dict.fromkeys([*result.notes, *notes])),
+            "scores": scores,
+        }
+    )
+
+
+class _Figures(TypedDict):
+    """The entries of a result that follow from its scores."""
+
+    eer: Measure
+    min_dcf: tuple[DetectionCost, ...]
+    calibrated: Calibrated | None
+    conditions: tuple[Condition, ...]
+    intervals: Resampling
+
+
+class _Here(TypedDict):
+    """The entries of a result that say when, where and how it was made."""
+
+    voxangle: str
+    command: str
+    machine: Machine
+    date: str
+
+
+def _figures(
+    scores: TrialScores, priors: Sequence[float], calibration: str, replicates: int, seed: int
+) -> _Figures:
+    scored = ScoredTrials(
+        scores.scores, scores.target, scores.enrol_speaker, scores.test_speaker, priors, replicates, seed
+    )
+    intervals = scored.intervals()
+    eer, min_dcf = scored.figures(intervals)
+    return {
+        "eer": eer,
+        "min_dcf": min_dcf,
+        "calibrated": None if scores.llrs is None else scored.calibrated(scores.llrs, calibration),
+        "conditions": tuple(scored.condition(name, mask) for name, mask in scores.conditions.items()),
+        "intervals": Resampling(
+            speakers_from="corpus" if scores.speakers else "target trials",
             replicates=intervals.replicates,
             discarded=intervals.discarded,
             seed=seed,
         ),
-        model=model or Model(),
-        notes=(
-            *notes,
-            *_cautions(intervals.speakers, len(_contradictions(trials, speaker)), speakers_from, eer.value),
-            *(_unknown(conditions) if isinstance(conditions, Conditions) else ()),
-        ),
-        voxangle=__version__,
-        command=_this_command() if command is None else command,
-        machine=Machine.here(),
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-        scores=TrialScores(
-            scores,
-            trials.target,
-            trials.keys,
-            trials.enrol,
-            trials.test,
-            speaker,
-            () if speakers is None else tuple(dict.fromkeys(speakers[key] for key in trials.utterances)),
-            None if sessions is None else _session_numbers(trials, speaker, sessions),
-            {name: mask for name, mask in (conditions or {}).items() if mask.any()},
-            trials_sha256=digest,
-        ),
-    )
+    }
+
+
+def _here(command: str | None) -> _Here:
+    return {
+        "voxangle": __version__,
+        "command": _this_command() if command is None else command,
+        "machine": Machine.here(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def trials_sha256(trials: Trials) -> str:

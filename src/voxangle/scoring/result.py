@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, ValidationError
 
 from voxangle.config import Config, first_problem
-from voxangle.errors import VoxangleError
+from voxangle.errors import TrialError, VoxangleError
 from voxangle.scoring.machine import Machine
 from voxangle.scoring.trial_scores import TrialScores
 from voxangle.storage import atomic_write
@@ -19,6 +19,7 @@ __all__ = [
     "Condition",
     "DetectionCost",
     "Figure",
+    "FusedScoring",
     "LearntFrom",
     "MeanSubtraction",
     "Measure",
@@ -158,6 +159,34 @@ class ScoreNormalisation(LearntFrom):
         return f"{kind} of a cohort of {self.cohort:,} {each}, from {self.sample}"
 
 
+class FusedScoring(Config):
+    """Several systems' scores made one log-likelihood ratio; the rule is that of ``voxangle.scoring.fusion``.
+
+    Attributes:
+        rule: what a score is.
+        systems: names, in the order of the weights.
+        weights: one a system.
+        offset: added.
+        prior: of a target trial, where the sum was made best.
+        trials: how many the weights were learnt from.
+        trials_sha256: of that list.
+    """
+
+    rule: Literal["weighted sum of scores by logistic regression"] = (
+        "weighted sum of scores by logistic regression"
+    )
+    systems: tuple[str, ...] = Field(min_length=1)
+    weights: tuple[float, ...] = Field(min_length=1)
+    offset: float
+    prior: _Prior
+    trials: int
+    trials_sha256: str
+
+    def __str__(self) -> str:
+        terms = [f"{weight:.4g} {name}" for weight, name in zip(self.weights, self.systems, strict=True)]
+        return f"fusion {' + '.join([*terms, f'{self.offset:.4g}'])}, learnt from {self.trials:,} trials"
+
+
 class Protocol(Config):
     """How trials become scores, and scores figures. Results compare only where their protocols agree.
 
@@ -174,7 +203,7 @@ class Protocol(Config):
         p_targets: prior of a target trial, one for each minDCF.
     """
 
-    scoring: Literal["cosine", "as given"] | PLDAScoring = "cosine"
+    scoring: Literal["cosine", "as given"] | PLDAScoring | FusedScoring = "cosine"
     crop: Literal["full utterance", "not known"] = "full utterance"
     enrolment: Literal["one utterance", "average", "joint", "concatenated"] = "one utterance"
     mean_subtraction: Literal["none", "not known"] | MeanSubtraction = "none"
@@ -357,6 +386,19 @@ class Result(Config):
     machine: Machine
     date: str
     scores: TrialScores | None = Field(default=None, exclude=True, repr=False)
+
+    def require_scores(self) -> TrialScores:
+        """The scores, where they are needed.
+
+        Raises:
+            TrialError: the result was read without them.
+        """
+        if self.scores is None:
+            raise TrialError(
+                f"{self.name}: the result of '{self.model.name}' was read without its scores (the .parquet beside it); "
+                "evaluate again"
+            )
+        return self.scores
 
     def write(self, path: str | Path) -> None:
         """Write the result as JSON and its scores beside it (``TrialScores.write``), each atomically."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -10,14 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxangle.errors import TrialError
-from voxangle.metrics import Interval, OperatingPoint, SortedScores
-from voxangle.metrics.bootstrap import Bootstrap, bootstrap
-from voxangle.scoring.result import Condition, DetectionCost, Measure
+from voxangle.metrics import Interval, OperatingPoint, SortedScores, act_dcf, cllr, min_cllr
+from voxangle.metrics.bootstrap import Bootstrap, bootstrap, llr_bootstrap
+from voxangle.scoring.result import Calibrated, Condition, DetectionCost, Figure, Measure
 
 __all__ = ["ScoredTrials"]
 
 _EER = "FNR = FPR by linear interpolation between ROC points, tied scores merged"
 _MIN_DCF = "least c_miss p FNR + c_fa (1 - p) FPR over all thresholds, over min(c_miss p, c_fa (1 - p))"
+_ACT_DCF = (
+    "c_miss p FNR + c_fa (1 - p) FPR at the threshold ln(c_fa (1 - p) / (c_miss p)), normalised as minDCF"
+)
+_CLLR = (
+    "mean over both classes of log2(1 + exp(-LLR)) of targets and log2(1 + exp(LLR)) of non-targets, in bits"
+)
 _ANYTHING = Interval(0.0, 1.0)
 
 
@@ -63,6 +70,40 @@ class ScoredTrials:
         return Measure(**_figure(ordered.eer(), around_eer), definition=_EER), tuple(
             DetectionCost(**_figure(ordered.min_dcf(p_target=p), around), definition=_MIN_DCF, p_target=p)
             for p, around in zip(self.priors, around_costs, strict=True)
+        )
+
+    def calibrated(self, llrs: NDArray[np.float32], source: str) -> Calibrated:
+        """What log-likelihood ratios of the trials, shape (trials,), cost; ``source`` is their calibration's."""
+        of_targets, of_nontargets = llrs[self.target], llrs[~self.target]
+        around = llr_bootstrap(
+            llrs,
+            self.target,
+            self.enrol_speaker,
+            self.test_speaker,
+            priors=self.priors,
+            replicates=self.replicates,
+            seed=self.seed,
+        )
+        return Calibrated(
+            source=source,
+            cllr=Figure(
+                value=cllr(of_targets, of_nontargets),
+                low=around.cllr.low,
+                high=around.cllr.high,
+                definition=_CLLR,
+            ),
+            min_cllr=min_cllr(of_targets, of_nontargets),
+            act_dcf=tuple(
+                DetectionCost(
+                    value=act_dcf(of_targets, of_nontargets, p_target=p),
+                    threshold=math.log((1 - p) / p),
+                    low=ends.low,
+                    high=ends.high,
+                    definition=_ACT_DCF,
+                    p_target=p,
+                )
+                for p, ends in zip(self.priors, around.act_dcf, strict=True)
+            ),
         )
 
     def condition(self, name: str, mask: NDArray[np.bool_]) -> Condition:

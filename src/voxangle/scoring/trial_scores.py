@@ -76,6 +76,12 @@ class TrialScores:
         """Shape (trials,), numbers of the speakers tested."""
         return self.speaker[self.test]
 
+    def speakers_present(self) -> int:
+        """How many speakers stand in the trials."""
+        there = np.zeros(int(self.speaker.max()) + 1, dtype=bool)
+        there[self.enrol_speaker] = there[self.test_speaker] = True
+        return int(np.count_nonzero(there))
+
     def write(self, path: str | Path) -> None:
         """Write a row a trial as Parquet, atomically.
 

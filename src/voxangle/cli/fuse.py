@@ -1,0 +1,115 @@
+"""``voxangle fuse``: several systems' scores made one log-likelihood ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from voxangle.cli.app import app, open_console
+
+if TYPE_CHECKING:
+    from voxangle.scoring import Protocol, Result
+
+
+@app.command()
+def fuse(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="FOLDER FOLDER ...", help="What `voxangle evaluate` wrote, one a system."),
+    ],
+    learn_from: Annotated[
+        list[Path],
+        typer.Option(
+            "--learn-from",
+            help="What it wrote of the same system on trials of other people, one for each FOLDER, in their order.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results of the fusion.")],
+    learn_list: Annotated[
+        str | None, typer.Option(help="Of the lists of --learn-from this one, where they have several.")
+    ] = None,
+    prior: Annotated[
+        float, typer.Option(min=0.001, max=0.999, help="Of a target trial: where the fusion shall be best.")
+    ] = 0.5,
+    replicates: Annotated[int, typer.Option(min=100, help="Bootstrap replicates of the intervals.")] = 1000,
+) -> None:
+    """Fuse systems by logistic regression, learnt from trials of other people; `voxangle compare` tells if it pays."""
+    from voxangle.errors import TrialError
+    from voxangle.reporting import results_table
+    from voxangle.scoring import read_evaluation
+    from voxangle.scoring.fusion import fit_fusion
+    from voxangle.scoring.measure import remeasure
+    from voxangle.scoring.result import Model
+
+    if len(folders) != len(learn_from) or len(folders) < 2:
+        raise TrialError(
+            f"a fusion needs two systems or more, and of each what to learn from: here are {len(folders)} FOLDER and "
+            f"{len(learn_from)} --learn-from"
+        )
+    systems = [{result.name: result for result in read_evaluation(folder)} for folder in folders]
+    learnt = [_the_list(read_evaluation(folder), learn_list, folder) for folder in learn_from]
+    names = _names([next(iter(one.values())) for one in systems])
+    fusion = fit_fusion([result.require_scores() for result in learnt], names=names, prior=prior)
+    common = [name for name in systems[0] if all(name in one for one in systems)]
+    if not common:
+        raise TrialError(
+            f"{folders[0]} and {folders[1]} have no list in common; evaluate both systems on one"
+        )
+    results = []
+    for name in common:
+        of_list = [one[name] for one in systems]
+        results.append(
+            remeasure(
+                of_list[0],
+                fusion.apply([result.require_scores() for result in of_list]),
+                protocol=_protocol([result.protocol for result in of_list]).model_copy(
+                    update={"scoring": fusion.scoring}
+                ),
+                model=Model(name=" + ".join(names)),
+                calibration=f"logistic regression on the {learnt[0].counts.trials:,} trials of '{learnt[0].name}'",
+                replicates=replicates,
+            )
+        )
+    for result in results:
+        result.write(out / f"{result.name}.json")
+    fusion.write(out / "fusion.json")
+    console = open_console()
+    console.print(results_table(results))
+    console.print(str(fusion.scoring), highlight=False, markup=False, soft_wrap=True)
+    typer.echo(f"results and the fusion are in {out}")
+
+
+def _the_list(results: list[Result], wanted: str | None, folder: Path) -> Result:
+    from voxangle.errors import TrialError, nearest
+
+    names = [result.name for result in results]
+    if wanted is None and len(results) == 1:
+        return results[0]
+    if wanted is None:
+        raise TrialError(f"{folder}: holds several lists; name one with --learn-list: {', '.join(names)}")
+    if wanted not in names:
+        raise TrialError(f"{folder}: has no list '{wanted}'{nearest(wanted, names)}")
+    return results[names.index(wanted)]
+
+
+def _names(results: Sequence[Result]) -> list[str]:
+    """What to call the systems; by number too where two have one name."""
+    names = [result.model.name for result in results]
+    return [
+        name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names, start=1)
+    ]
+
+
+def _protocol(protocols: Sequence[Protocol]) -> Protocol:
+    """What all systems have in common; the rest is not known of the fusion."""
+    first = protocols[0]
+    return first.model_copy(
+        update={
+            name: "not known"
+            for name in ("mean_subtraction", "normalisation")
+            if any(getattr(one, name) != getattr(first, name) for one in protocols)
+        }
+    )
