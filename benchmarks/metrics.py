@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,14 +25,18 @@ _SIZES = ((100, 9_900), (10_000, 990_000), (100_000, 9_900_000), (5_000_000, 5_0
 _PRIORS = (0.01, 0.05)
 _MOST = 0.3  # seconds, of ten million scores
 _SPEECHBRAIN = 10_000  # scores: its memory grows with their square
+_AT_A_TIME = 1_000_000  # scores: a short list is measured several times over in a round
 
 Scores = NDArray[np.float32]
 Rates = tuple[float, float, float]
 
 
 def error_rates(rounds: int) -> Iterator[Measurement]:
-    """Seconds of EER and both minDCFs and of Cllr and minCllr, how many times as long others take, and memory."""
-    torch.set_num_threads(1)
+    """Seconds of EER and both minDCFs and of Cllr and minCllr, how many times as long others take, and memory.
+
+    Raises:
+        AssertionError: another way finds other figures, so that times say nothing.
+    """
     for targets, nontargets in _SIZES:
         target, nontarget = scores_of(targets, nontargets)
         yield from _rates(target, nontarget, rounds)
@@ -92,24 +97,34 @@ def _from_curve(fnr: NDArray[np.float64], fpr: NDArray[np.float64]) -> Rates:
 
 
 def _rates(target: Scores, nontarget: Scores, rounds: int) -> Iterator[Measurement]:
-    trials = target.size + nontarget.size
-    others: dict[str, Callable[[Scores, Scores], Rates]] = {
-        "scikit-learn's roc_curve": by_scikit_learn,
-        "NIST's way": by_sorting_all,
-    }
-    if trials <= _SPEECHBRAIN:
-        others["SpeechBrain"] = by_speechbrain
-    for name, other in others.items():
-        if not np.allclose(other(target, nontarget), ours(target, nontarget), rtol=0, atol=1 / target.size):
+    def check(name: str, found: Rates) -> None:
+        if not np.allclose(found, ours(target, nontarget), rtol=0, atol=1 / target.size):
             raise AssertionError(f"{name} finds other rates")
+
+    others = {"scikit-learn's roc_curve": by_scikit_learn, "NIST's way": by_sorting_all}
+    for name, other in others.items():
+        check(name, other(target, nontarget))
     yield from _beside(
         "EER + 2 minDCF",
-        lambda: ours(target, nontarget),
+        _bound(ours, target, nontarget),
         {name: _bound(other, target, nontarget) for name, other in others.items()},
         (target.size, nontarget.size),
         rounds,
         most=_MOST,
     )
+    if target.size + nontarget.size <= _SPEECHBRAIN:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        by_speechbrain(*scores_of(9, 9))
+        # Its seconds are thousands of ours, and need no turns.
+        began = time.perf_counter()
+        found = by_speechbrain(target, nontarget)
+        theirs = time.perf_counter() - began
+        torch.set_num_threads(threads)
+        check("SpeechBrain", found)
+        (my_seconds,) = in_turns(_repeated(_bound(ours, target, nontarget), 100), rounds=rounds, warm_up=1)
+        name = f"{_named('EER + 2 minDCF', target.size, nontarget.size)}: SpeechBrain / ours"
+        yield Measurement.of(name, 100 * theirs / my_seconds, "", f"takes {theirs:.3g} s, once; one thread")
 
 
 def _costs(target: Scores, nontarget: Scores, rounds: int) -> Iterator[Measurement]:
@@ -144,15 +159,30 @@ def _beside(
     rounds: int,
     most: float | None = None,
 ) -> Iterator[Measurement]:
-    targets, nontargets = sizes
-    my_seconds, *their_seconds = in_turns(mine, *others.values(), rounds=rounds, warm_up=1)
-    what = f"{what}, {targets + nontargets:.0e} scores".replace("e+0", "e")
-    detail = f"float32, {targets:,} targets and {nontargets:,} non-targets, one thread"
-    yield Measurement.of(what, my_seconds, "s", detail, most=most)
+    times = max(1, _AT_A_TIME // sum(sizes))
+    calls = [_repeated(call, times) for call in (mine, *others.values())]
+    my_seconds, *their_seconds = (seconds / times for seconds in in_turns(*calls, rounds=rounds, warm_up=1))
+    what = _named(what, *sizes)
+    yield Measurement.of(what, my_seconds, "s", "float32, one thread", most=most)
     for name, seconds in zip(others, their_seconds, strict=True):
         yield Measurement.of(
-            f"{what}: {name} / ours", seconds / my_seconds, "", f"takes {np.median(seconds):.3g} s; {detail}"
+            f"{what}: {name} / ours",
+            seconds / my_seconds,
+            "",
+            f"takes {np.median(seconds):.3g} s; one thread",
         )
+
+
+def _named(what: str, targets: int, nontargets: int) -> str:
+    return f"{what}, {targets:,} target and {nontargets:,} non-target scores"
+
+
+def _repeated(call: Callable[[], object], times: int) -> Callable[[], None]:
+    def repeated() -> None:
+        for _ in range(times):
+            call()
+
+    return repeated
 
 
 def _memory(targets: int, nontargets: int) -> Iterator[Measurement]:
@@ -166,8 +196,8 @@ def _memory(targets: int, nontargets: int) -> Iterator[Measurement]:
         )
         before += f"\ntarget, nontarget = metrics.scores_of(*{sizes})"
         peak = peak_of("way(target, nontarget)", before=before)
-        detail = f"beside the scores themselves; float32, {sizes[0]:,} targets and {sizes[1]:,} non-targets"
-        yield Measurement.of(f"EER + 2 minDCF, memory: {name}", [peak.added], "MB", detail)
+        what = f"{_named('EER + 2 minDCF', *sizes)}: memory, {name}"
+        yield Measurement.of(what, [peak.added], "MB", "beside the scores themselves, which are float32")
 
 
 def _bound(way: Callable[[Scores, Scores], Any], target: Scores, nontarget: Scores) -> Callable[[], object]:
