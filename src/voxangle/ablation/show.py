@@ -11,7 +11,9 @@ from rich.table import Table as TerminalTable
 from rich.text import Text as TerminalText
 
 from voxangle.ablation.table import Ablation, Comparison, Figure, ListTable, Mean
-from voxangle.reporting import Code, Facts, Section, Table, Text, write_page
+from voxangle.metrics import Interval
+from voxangle.reporting import Code, Facts, Section, Text, write_page
+from voxangle.reporting.forest import Forest, Span
 from voxangle.reporting.wording import p_value, per_cent, signed
 from voxangle.storage import atomic_write
 
@@ -22,10 +24,11 @@ _MEANS = (
     "over the seeds, in percentage points of EER. minDCF: normalised, costs 1, p the prior of a target trial."
 )
 _COMPARISONS = (
-    "The variant minus the other, over the seeds that both ran with and on the same draws of speakers: below 0 it errs "
-    "less, and an interval that holds 0 shows no difference. p: two-sided, of the EER; below it the same after Holm's "
-    "correction for all comparisons of this table. Differences of minDCF are not tested."
+    "Differences: the variant minus the other, over the seeds that both ran with and on the same draws of speakers, in "
+    "percentage points of EER. Below 0 it errs less, and an interval that holds 0 shows no difference. p: two-sided, "
+    "of the EER; below it the same after Holm's correction for all comparisons here. minDCF is not tested."
 )
+_WITHOUT_COSTS = 5  # columns of a comparison
 
 
 def print_ablation(ablation: Ablation, console: Console) -> None:
@@ -36,9 +39,9 @@ def print_ablation(ablation: Ablation, console: Console) -> None:
         console.print(_terminal(f"{one.name}: {_size(one)}", means, _rows_of_means(ablation, one)))
         if one.comparisons:
             # Without minDCF, for which 80 columns have no room: it is in the files.
-            rows = [[*row[:3], *row[-2:]] for row in _rows_of_comparisons(one)]
-            header = _header_of_comparisons(ablation)
-            console.print(_terminal(f"{one.name}: differences", [*header[:3], *header[-2:]], rows))
+            rows = [row[:_WITHOUT_COSTS] for row in _rows_of_comparisons(one)]
+            header = _header_of_comparisons(ablation)[:_WITHOUT_COSTS]
+            console.print(_terminal(f"{one.name}: differences", header, rows))
     for text in (_MEANS, _COMPARISONS):
         console.print(text, style="dim", highlight=False, markup=False)
     for caution in ablation.cautions:
@@ -68,12 +71,15 @@ def write_ablation_page(ablation: Ablation, path: str | Path) -> None:
         Section(
             f"List {one.name}",
             [
-                Table(f"{_size(one)}. {_MEANS}", _header_of_means(ablation), _rows_of_means(ablation, one)),
-                *(
-                    [Table(_COMPARISONS, _header_of_comparisons(ablation), _rows_of_comparisons(one))]
-                    if one.comparisons
-                    else []
+                Forest(
+                    f"Means over the seeds; {_size(one)}. The dashed line is {ablation.baseline}.",
+                    _header_of_means(ablation),
+                    _rows_of_means(ablation, one),
+                    [_span(mean.eer) for mean in one.means],
+                    _baseline(ablation, one),
+                    "EER %",
                 ),
+                *([_differences(ablation, one)] if one.comparisons else []),
                 *map(Text, _verdicts(one)),
             ],
         )
@@ -88,6 +94,7 @@ def write_ablation_page(ablation: Ablation, path: str | Path) -> None:
         f"Ablation of {ablation.recipe['name']}",
         [
             *lists,
+            Section("How to read it", [Text(_MEANS), Text(_COMPARISONS)]),
             *(cautions if ablation.cautions else []),
             Section("Variants", [Text("What each changes in the recipe."), Facts(variants)]),
             Section("How it was done", [_facts(ablation)]),
@@ -95,6 +102,26 @@ def write_ablation_page(ablation: Ablation, path: str | Path) -> None:
         ],
         lead=f"Measured on {ablation.tested_on}",
     )
+
+
+def _differences(ablation: Ablation, one: ListTable) -> Forest:
+    return Forest(
+        "Differences: the variant minus the other. Left of the dashed line it errs less.",
+        _header_of_comparisons(ablation),
+        _rows_of_comparisons(one),
+        [_span(each.eer) for each in one.comparisons],
+        0.0,
+        "points of EER",
+    )
+
+
+def _span(figure: Figure) -> Span:
+    return Span(100 * figure.value, Interval(100 * figure.low, 100 * figure.high))
+
+
+def _baseline(ablation: Ablation, one: ListTable) -> float:
+    """The baseline's EER in per cent; the first variant's where the baseline has none."""
+    return 100 * next((m for m in one.means if m.variant == ablation.baseline), one.means[0]).eer.value
 
 
 def _size(one: ListTable) -> str:
@@ -106,7 +133,7 @@ def _size(one: ListTable) -> str:
 
 def _header_of_means(ablation: Ablation) -> list[str]:
     costs = [f"minDCF\np {p:g}" for p in ablation.protocol.p_targets]
-    return ["variant", "seeds", "EER %", "spread", *costs]
+    return ["variant", "EER %", "spread", "seeds", *costs]
 
 
 def _rows_of_means(ablation: Ablation, one: ListTable) -> list[list[str]]:
@@ -119,27 +146,27 @@ def _row_of_mean(ablation: Ablation, mean: Mean) -> list[str]:
     remark = "".join(f"\n{count} {state}" for state, count in absent.items() if count)
     return [
         mean.variant,
-        f"{len(mean.seeds)}{remark}",
         f"{per_cent(mean.eer.value)}\n{_interval(mean.eer, 100, 2)}",
-        "" if mean.eer_spread is None else f"{per_cent(mean.eer_spread)}",
+        "" if mean.eer_spread is None else per_cent(mean.eer_spread),
+        f"{len(mean.seeds)}{remark}",
         *(f"{cost.value:.3f}\n{_interval(cost, 1, 3)}" for cost in mean.min_dcf),
     ]
 
 
 def _header_of_comparisons(ablation: Ablation) -> list[str]:
     costs = [f"minDCF\np {p:g}" for p in ablation.protocol.p_targets]
-    return ["variant\nless", "seeds", "EER\npercentage points", *costs, "p\nHolm", "so"]
+    return ["variant\nless", "EER\npoints", "p\nHolm", "seeds", "verdict", *costs]
 
 
 def _rows_of_comparisons(one: ListTable) -> list[list[str]]:
     return [
         [
             f"{each.variant}\n{each.against}",
-            f"{len(each.seeds)}",
             signed(each.eer.value, each.eer.ends, scale=100, places=2),
-            *(signed(cost.value, cost.ends) for cost in each.min_dcf),
             f"{p_value(each.p_value)}\n{p_value(each.p_holm)}",
-            each.verdict,
+            f"{len(each.seeds)}",
+            each.verdict.replace(", ", ",\n").replace(": ", ":\n"),
+            *(signed(cost.value, cost.ends) for cost in each.min_dcf),
         ]
         for each in one.comparisons
     ]
@@ -183,7 +210,7 @@ def _terminal(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) 
         title=TerminalText(title), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), leading=1, title_justify="left"
     )
     for place, head in enumerate(header):
-        wraps = place == 0 or place == len(header) - 1
+        wraps = place == 0 or head == "verdict"
         table.add_column(
             TerminalText(head),
             justify="left" if wraps else "right",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +10,11 @@ from typing import Any, Literal
 from voxangle import __version__
 from voxangle.ablation.held_out import HeldOut
 from voxangle.ablation.runs import Finished, Run
-from voxangle.ablation.statistics import OverSeeds, difference_over_seeds, mean_over_seeds
+from voxangle.ablation.statistics import OverSeeds, difference_over_seeds, mean_over_seeds, replicates_of
 from voxangle.ablation.variants import Variant
 from voxangle.config import Config
 from voxangle.errors import TrialError, nearest
 from voxangle.metrics import Interval
-from voxangle.metrics.bootstrap import _error_rates, _resampled, _Sides
 from voxangle.metrics.intervals import Replicates
 from voxangle.recipe import Recipe
 from voxangle.reporting.verdict import FEWEST_SPEAKERS, adjusted_by_holm
@@ -194,6 +191,11 @@ class Ablation(Config):
                 "Where a variant has one seed, its interval is over speakers alone: it speaks of that trained model, "
                 "not of the recipe."
             )
+        if any(len(one.seeds) == 2 for table in self.lists for one in table.means):
+            said.append(
+                "Two seeds hardly tell how far seeds scatter, and intervals are wide for it: a third seed makes that "
+                "part about a quarter as wide."
+            )
         if self.tests >= _SIGNIFICANT * (self.replicates + 1):
             said.append(
                 f"{self.replicates} replicates are too few for {self.tests} comparisons: after Holm's correction no "
@@ -212,6 +214,7 @@ def make_table(
     baseline: str | None = None,
     replicates: int = 1000,
     seed: int = 0,
+    command: str = "",
 ) -> Ablation:
     """Average over the seeds, compare, and test.
 
@@ -226,6 +229,7 @@ def make_table(
         baseline: name of the variant to compare with; by default the first.
         replicates: draws of the speakers.
         seed: of the draws.
+        command: that asked for it.
 
     Raises:
         TrialError: no run has figures, the baseline is none of the variants, or runs were measured differently.
@@ -262,7 +266,7 @@ def make_table(
         lists=tuple(tables),
         runs=tuple(_record(run, finished) for run in runs),
         voxangle=__version__,
-        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        command=command,
         machine=Machine.here(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -323,8 +327,15 @@ def _replicates(result: Result, replicates: int, seed: int) -> Replicates:
     scores = result.scores
     if scores is None:
         raise TrialError(f"{result.name}: the result of '{result.model.name}' has no scores; measure again")
-    sides = _Sides.of(scores.target, scores.enrol_speaker, scores.test_speaker, None, None)
-    return _resampled(_error_rates(sides, scores.scores, common_priors([result])), sides, replicates, seed)
+    return replicates_of(
+        scores.scores,
+        scores.target,
+        scores.enrol_speaker,
+        scores.test_speaker,
+        priors=common_priors([result]),
+        replicates=replicates,
+        seed=seed,
+    )
 
 
 def _mean(variant: str, over: OverSeeds, results: Mapping[int, Result]) -> Mean:

@@ -122,13 +122,15 @@ def ablate(
         else validation_trials(recipes, console)
     )
     console.print(f"measuring on {held_out.description}", highlight=False, markup=False, soft_wrap=True)
+    command = shlex.join(["voxangle", *sys.argv[1:]])
     try:
         finished = do_runs(planned, held_out, console, train_missing=not table_only)
     except TrainingInterrupted as stopped:
-        command = shlex.join(["voxangle", *sys.argv[1:]])
         typer.echo(f"{stopped}\nto go on: {command}\nthe table so far: {command} --table", err=True)
         raise typer.Exit(130) from None
-    table = make_table(base.recipe, planned, finished, held_out, baseline=baseline, replicates=replicates)
+    table = make_table(
+        base.recipe, planned, finished, held_out, baseline=baseline, replicates=replicates, command=command
+    )
     print_ablation(table, console)
     table.write(out / "ablation.json")
     write_markdown(table, out / "ablation.md")
