@@ -27,6 +27,7 @@ ROOMS = [
     {"training", "recipe"},
     {"quality"},
     {"reporting"},
+    {"ablation"},
     {"demo"},
     {"cli"},
     {"__main__"},
