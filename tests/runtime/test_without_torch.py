@@ -47,6 +47,11 @@ def uses(voxangle: Command, exported: Path, voices: Path, tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert answer["score"] == pytest.approx(float(norm[1] @ norm[2]), abs=1e-4)
+    assert answer["log_likelihood_ratio"] == pytest.approx(9 * answer["score"] - 3)
+    assert answer["same_voice"] is (answer["log_likelihood_ratio"] >= 0)
+    assert answer["calibration"] == "forty trials"
+    done = voxangle("verify", *paths[1:], "--model", exported / "model.onnx", "--threshold", "eer", "--json")
+    answer = json.loads(done.stdout)
     assert answer["same_voice"] is (answer["score"] >= 0.4)
     assert answer["threshold_source"].startswith("forty trials")
     done = voxangle("embed", *paths, "--model", exported, "--runtime", "onnx", "--out", tmp_path / "e.npz")

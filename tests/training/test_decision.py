@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from voxangle.metrics import SortedScores
+from voxangle.runtime.measures import RecordingMeasures
 from voxangle.training.decision import decide_by
 
 
@@ -51,3 +52,14 @@ def test_a_handful_of_trials_calibrates_nothing(targets: int, nontargets: int) -
 )
 def test_scores_that_do_not_rise_with_likeness_are_not_calibrated(useless: SortedScores) -> None:
     assert decide_by(useless, "trials").calibration is None
+
+
+def test_the_calibration_knows_what_the_recordings_were_like() -> None:
+    recordings = [RecordingMeasures(float(n), 0.0, -20.0, 30.0) for n in range(101)]
+    fit = decide_by(scores(300, 300), "trials", recordings).calibration
+    assert fit is not None
+    assert fit.ranges is not None
+    assert (fit.ranges.speech.low, fit.ranges.speech.high) == pytest.approx((1, 99))
+    few = decide_by(scores(300, 300), "trials", recordings[:99]).calibration
+    assert few is not None
+    assert few.ranges is None

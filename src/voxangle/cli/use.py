@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -103,10 +105,17 @@ def verify(
     first: Annotated[Path, typer.Argument(help="A recording.")],
     second: Annotated[Path, typer.Argument(help="Another recording.")],
     model: Model = None,
+    prior: Annotated[
+        float | None,
+        typer.Option(help="How probable one voice is before anything is heard, in (0, 1). [0.5]"),
+    ] = None,
+    c_miss: Annotated[float | None, typer.Option(help="What it costs to call one voice two. [1]")] = None,
+    c_fa: Annotated[float | None, typer.Option(help="What it costs to call two voices one. [1]")] = None,
     threshold: Annotated[
         str | None,
         typer.Option(
-            help="Decide here: a score, or one of the model's by name (eer, far-1%, ...); its first."
+            help="Decide by the score instead: from this one on, or from one of the model's by name (eer, far-1%, "
+            "...); its first where it has no calibration."
         ),
     ] = None,
     runtime: RuntimeOption = None,
@@ -114,63 +123,80 @@ def verify(
     overlap: Overlap = 0.0,
     as_json: AsJson = False,
 ) -> None:
-    """Is it the same voice? The score, the decision, and where the threshold comes from."""
+    """Is it the same voice? Score, log-likelihood ratio, probability, the decision and why."""
     import numpy as np
 
-    from voxangle.runtime.card import choose_threshold
+    from voxangle.runtime.decision import BayesRule, decide
+    from voxangle.runtime.measures import measure_file
+    from voxangle.runtime.outside import outside
 
+    rule = BayesRule.check(prior=prior, c_miss=c_miss, c_fa=c_fa)
+    if rule.model_fields_set and threshold is not None:
+        raise VoxangleError(
+            "--threshold decides by the score, --prior, --c-miss and --c-fa by the log-likelihood ratio: give one or "
+            "the others"
+        )
     embedder = _loaded(model, runtime, window, overlap)
-    a, b = embedder.embed_files([first, second]).embeddings
-    score = float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-    limit = choose_threshold(embedder.card, threshold)
     fit = embedder.card.calibration
-    ratio = None if fit is None else fit.log_likelihood_ratio(score)
-    source = "the model has none; give one with --threshold" if limit is None else str(limit)
-    notes = [note for file in (first, second) if (note := _narrow(file))]
-    same = None if limit is None else score >= limit.value
+    if rule.model_fields_set and fit is None:
+        raise VoxangleError(
+            f"the model '{embedder.card.name}' has no calibration, and --prior, --c-miss and --c-fa decide by one; "
+            "`voxangle calibrate` fits it, or decide by the score with --threshold"
+        )
+    files = (first, second)
+    a, b = embedder.embed_files(files).embeddings
+    score = float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+    sides = (
+        [measure_file(*one) for one in zip(files, (a, b), strict=True)] if fit and fit.asks_measures else []
+    )
+    ratio = None if fit is None else fit.log_likelihood_ratio(score, *sides)
+    probability = None if ratio is None else rule.probability(ratio)
+    decision = decide(embedder.card, score, ratio, rule, threshold)
+    ranges = None if fit is None else fit.ranges
+    notes = [note for file, one in zip_longest(files, sides) for note in outside(file, one, ranges)]
     if as_json:
         print_json(
             {
                 "score": score,
-                "same_voice": same,
-                "threshold": limit and limit.value,
-                "threshold_name": limit and limit.name,
-                "threshold_source": source,
                 "log_likelihood_ratio": ratio,
+                "probability": probability,
+                **rule.model_dump(),
+                "same_voice": decision.same_voice,
+                "decided_by": decision.by,
+                "threshold": decision.threshold,
+                "threshold_name": decision.name,
+                "threshold_source": decision.why,
+                "calibration": None if fit is None else fit.source,
                 "model": embedder.card.name,
+                "measures": [asdict(one) for one in sides],
                 "notes": notes,
             }
         )
         return
-    decision = {None: "no decision", True: "the same voice", False: "different voices"}[same]
     console = open_console()
-    console.print(f"[bold]{decision}[/bold]", highlight=False)
-    console.print(f"score      {score:.4f} (cosine)", highlight=False)
-    if fit is not None:
-        console.print(
-            f"LLR        {ratio:+.2f} (natural logarithm; {fit.source})", highlight=False, soft_wrap=True
+    answer = {None: "no decision", True: "the same voice", False: "different voices"}[decision.same_voice]
+    console.print(f"[bold]{answer}[/bold]", highlight=False)
+
+    def say(what: str, text: str) -> None:
+        console.print(f"{what:<11} {text}", highlight=False, markup=False, soft_wrap=True)
+
+    say("score", f"{score:.4f} (cosine)")
+    if fit is not None and ratio is not None:
+        say("LLR", f"{ratio:+.2f} (natural logarithm; {fit.source})")
+        assumed = "" if prior is not None else ", which is assumed; say yours with --prior"
+        say(
+            "probability",
+            f"{100 * rule.probability(ratio):.3g} % of one voice, at prior {rule.prior:g}{assumed}",
         )
-    console.print(
-        f"threshold  {'none' if limit is None else f'{limit.value:.4f} {limit.name}'} ({source})",
-        highlight=False,
-        soft_wrap=True,
-    )
-    console.print(f"model      {embedder.card.name}", highlight=False, markup=False)
+    if decision.by == "log_likelihood_ratio":
+        say("threshold", f"LLR {decision.threshold:+.2f} ({decision.why})")
+    elif decision.threshold is not None:
+        say("threshold", f"{decision.threshold:.4f} {decision.name} ({decision.why})")
+    else:
+        say("threshold", f"none ({decision.why})")
+    say("model", embedder.card.name)
     for note in notes:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _narrow(file: Path) -> str | None:
-    """What must be said of a recording that lacks frequencies which the model hears."""
-    from voxangle.audio import SAMPLE_RATE, probe
-
-    rate = probe(file).sample_rate
-    if rate >= SAMPLE_RATE:
-        return None
-    return (
-        f"{file} is sampled at {rate} Hz, the model's recordings at {SAMPLE_RATE} Hz: what lies above {rate // 2} Hz "
-        "is missing, and the score says less than its threshold promises"
-    )
 
 
 def _embed_into_archive(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from voxangle.encoders.card import Calibration, Threshold
 from voxangle.errors import TrialError
 from voxangle.metrics import SortedScores, fit_calibration
+from voxangle.runtime.card import Ranges
+from voxangle.runtime.measures import RecordingMeasures
 
 __all__ = ["Decision", "decide_by"]
 
 _FALSE_ACCEPTANCES = (0.01, 0.001)
 _ALARMS = 10  # false acceptances that a rate must stand on
-_TRIALS = 10  # of each class, that a calibration must stand on
 
 
 class Decision(NamedTuple):
@@ -22,15 +24,17 @@ class Decision(NamedTuple):
     calibration: Calibration | None = None
 
 
-def decide_by(scores: SortedScores, trials: str) -> Decision:
+def decide_by(scores: SortedScores, trials: str, recordings: Sequence[RecordingMeasures] = ()) -> Decision:
     """Thresholds and calibration by trials of speakers who were not trained on.
 
     Thresholds are at the equal error rate, and at 1 % and 0.1 % false acceptances where these are 10 trials or more.
-    The calibration is missing where a class has fewer than 10 trials, or scores do not rise with likeness.
+    The calibration is missing where a class has too few trials (``FEWEST_TRIALS``), or scores do not rise with
+    likeness.
 
     Args:
         scores: of the trials.
         trials: what they are, for a person to read.
+        recordings: what was measured of those in the trials.
     """
     counted = f"{scores.target.size + scores.nontarget.size} {trials}"
     equal = scores.eer()
@@ -55,16 +59,21 @@ def decide_by(scores: SortedScores, trials: str) -> Decision:
                     false_rejection=point.rate,
                 )
             )
-    return Decision(tuple(thresholds), _calibration(scores, counted))
+    return Decision(tuple(thresholds), _calibration(scores, counted, recordings))
 
 
-def _calibration(scores: SortedScores, counted: str) -> Calibration | None:
-    if min(scores.target.size, scores.nontarget.size) < _TRIALS:
-        return None
+def _calibration(
+    scores: SortedScores, counted: str, recordings: Sequence[RecordingMeasures]
+) -> Calibration | None:
     try:
         fit = fit_calibration(scores)
     except TrialError:
         return None
     if fit.scale <= 0:
         return None
-    return Calibration(scale=fit.scale, offset=fit.offset, source=f"logistic regression on {counted}")
+    return Calibration(
+        scale=fit.scale,
+        offset=fit.offset,
+        source=f"logistic regression on {counted}",
+        ranges=Ranges.of(recordings),
+    )

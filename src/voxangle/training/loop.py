@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from voxangle.metrics import SortedScores
 from voxangle.objectives import Objective, backward_balanced
 from voxangle.objectives.gathering import gather_embeddings, gather_labels
 from voxangle.recipe import Recipe
+from voxangle.runtime.measures import RecordingMeasures, measure_waveform
 from voxangle.scoring import cosine_scores
 from voxangle.storage import cache_folder, writable_folder
 from voxangle.training.checkpoint import CHECKPOINT, Checkpoint
@@ -137,7 +138,7 @@ class Run:
             self.console.print(f"going on after step {self.step}", highlight=False)
         steps = recipe.schedule.steps
         log = Log(self.folder, self.step, tensorboard=watch.tensorboard) if self.ranks.leads else None
-        was_done, scores = self.step == steps, None
+        was_done, validation = self.step == steps, None
         with (
             TrainingProgress(self.console, first_step=self.step, steps=steps) as progress,
             _asked_to_stop() as stop,
@@ -160,9 +161,9 @@ class Run:
                 last = self.step == steps
                 if last or (watch.validate_every and self.step % watch.validate_every == 0):
                     began = time.perf_counter()
-                    scores = self._validate()
-                    if scores and log:
-                        rate = scores.eer().rate
+                    validation = self._validate()
+                    if validation and log:
+                        rate = validation.scores.eer().rate
                         log.write_validation(self.step, rate)
                         progress.say(f"step {self.step}: validation EER {100 * rate:.2f} %")
                     since += time.perf_counter() - began
@@ -177,9 +178,9 @@ class Run:
         if was_done:
             if self._is_saved(model):  # what people have said on its card since stays said
                 return model
-            scores = self._validate()
+            validation = self._validate()
         if self.ranks.leads:
-            self._embedder(scores).save(model)
+            self._embedder(validation).save(model)
         return model
 
     def take(self, batch: CropBatch) -> dict[str, Any]:
@@ -237,22 +238,26 @@ class Run:
                     "lengthen schedule.warm_up, bound optimizer.clip, or set training.precision to fp32"
                 )
 
-    def _validate(self) -> SortedScores | None:
-        """The scores of the validation trials, on the leading rank."""
+    def _validate(self) -> _Validation | None:
+        """How the model does on the validation trials, on the leading rank."""
         validation, trials = self.material.validation, self.material.validation_trials
         if validation is None or trials is None or not self.ranks.leads:
             return None
         waveforms = [validation.read(row) for row in range(len(validation.samples))]
         embeddings = self._embedder(None).embed(waveforms)
         scores = cosine_scores(embeddings, trials)
-        return SortedScores.of(scores[trials.target], scores[~trials.target])
+        return _Validation(
+            SortedScores.of(scores[trials.target], scores[~trials.target]),
+            list(map(measure_waveform, waveforms, embeddings)),
+        )
 
-    def _embedder(self, scores: SortedScores | None) -> Embedder:
-        """The model as it stands, which decides and is calibrated by ``scores``, where there are some."""
+    def _embedder(self, validation: _Validation | None) -> Embedder:
+        """The model as it stands, which decides and is calibrated by its validation, where there was one."""
         recipe, before = self.recipe, self.ancestor
         decision = Decision()
-        if scores is not None:
-            decision = decide_by(scores, f"validation trials of recipe '{recipe.name}', seed {recipe.seed}")
+        if validation is not None:
+            trials = f"validation trials of recipe '{recipe.name}', seed {recipe.seed}"
+            decision = decide_by(validation.scores, trials, validation.recordings)
         corpora = tuple(source.corpus for source in recipe.data.sources)
         owed = [
             Attribution(name=name, licence=CORPORA[name].licence)
@@ -361,6 +366,13 @@ def _alone_in(folder: Path, ranks: Ranks) -> Iterator[None]:
                 f"{folder}: another process is training in this folder; wait for it, or choose another with --out"
             ) from error
         yield
+
+
+class _Validation(NamedTuple):
+    """How a model does on the validation trials, and what their recordings are like."""
+
+    scores: SortedScores
+    recordings: list[RecordingMeasures]
 
 
 class _Stop:

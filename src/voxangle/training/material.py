@@ -23,7 +23,7 @@ from voxangle.data.splicing import Spliced
 from voxangle.errors import CorpusError
 from voxangle.recipe import DataConfig
 
-__all__ = ["Material", "divide", "gather_material", "open_shards", "read_corpora"]
+__all__ = ["Material", "divide", "gather_material", "open_shards", "read_corpora", "some_of_each"]
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -161,7 +161,7 @@ def divide(sources: Sequence[LabelledRecordings], config: DataConfig, notes: Seq
         )
     if not held_out:
         return Material(training, None, None, tuple(notes))
-    validation = recordings.where(_some_of_each(labels, keep & watched, config.validation_recordings))
+    validation = recordings.where(some_of_each(labels, keep & watched, config.validation_recordings))
     trials = trials_of(validation.manifest, "validation")
     return Material(training, validation, trials, tuple(notes))
 
@@ -189,7 +189,7 @@ def _validation_speakers(manifest: Manifest, count: int) -> set[str]:
     return set(sorted(able, key=lambda name: hashlib.sha256(name.encode()).digest())[:count])
 
 
-def _some_of_each(labels: Rows, eligible: Mask, count: int) -> Mask:
+def some_of_each(labels: Rows, eligible: Mask, count: int) -> Mask:
     """Up to ``count`` eligible recordings of each speaker, spread evenly over what there is."""
     chosen = np.zeros(len(labels), bool)
     for label in np.unique(labels[eligible]):
