@@ -203,7 +203,7 @@ def test_the_costs_are_those_of_the_metrics() -> None:
 def test_what_cannot_be_drawn_says_why() -> None:
     bare = toy_result().model_copy(update={"scores": None})
     for draw in (lambda r: det_chart({"toy": r}), score_chart, reliability_chart, cost_chart):
-        with pytest.raises(TrialError, match=r"list: the result was read without its scores \(the \.parquet"):
+        with pytest.raises(TrialError, match=r"list: the result of 'toy' was read without its scores"):
             draw(bare)
     for draw in (reliability_chart, cost_chart):
         with pytest.raises(ValueError, match="not calibrated"):

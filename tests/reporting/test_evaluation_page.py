@@ -57,8 +57,15 @@ def test_every_list_has_a_section_and_its_own_notes(tmp_path: Path) -> None:
 
 
 def test_calibrated_results_tell_what_calibration_loses(tmp_path: Path) -> None:
-    page = written(tmp_path, [toy_result(noise=1.5, calibrated=True)])
-    assert "Cllr, bits" in page.text
+    result = toy_result(noise=1.5, calibrated=True)
+    calibrated = result.calibrated
+    assert calibrated is not None
+    page = written(tmp_path, [result])
+    assert "fitted on: other toys" in page.text
+    for one in (calibrated.cllr, *calibrated.act_dcf):
+        assert f"{one.value:.3f}\n{one.low:.3f}-{one.high:.3f}" in page.text
+    lost = calibrated.cllr.value - calibrated.min_cllr
+    assert f"{calibrated.min_cllr:.3f}{lost:.3f}" in page.text
     assert "Reliability" in page.text
     assert "Detection cost by prior" in page.text
     assert page.tags.count("details") == 1

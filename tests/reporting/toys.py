@@ -10,6 +10,7 @@ import numpy as np
 
 from voxangle.data import Trials
 from voxangle.scoring import Model, Protocol, Result, evaluate
+from voxangle.scoring.measure import remeasure
 
 VOID = {"meta", "img", "br", "link", "path", "circle"}
 
@@ -127,4 +128,11 @@ def toy_result(
     if not calibrated:
         return result
     llrs = (8 * result.scores.scores - 4).astype(np.float32)
-    return result.model_copy(update={"scores": replace(result.scores, llrs=llrs)})
+    return remeasure(
+        result,
+        replace(result.scores, llrs=llrs),
+        protocol=result.protocol,
+        model=result.model,
+        calibration="other toys",
+        replicates=100,
+    )

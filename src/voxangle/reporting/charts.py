@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxangle.errors import TrialError
 from voxangle.metrics import SortedScores
 from voxangle.reporting.drawing import Axes, Drawing, Key, series, ticks_between
 from voxangle.reporting.page import Details, Table
 from voxangle.reporting.resampled import counts_by_draw, det_band
-from voxangle.reporting.wording import per_cent
+from voxangle.reporting.wording import MINUS, per_cent
 from voxangle.scoring import Result, TrialScores
 
-__all__ = ["cost_chart", "det_chart", "reliability_chart", "score_chart"]
+__all__ = ["cost_chart", "det_chart", "llrs_of", "reliability_chart", "score_chart"]
 
 _DRAWS = 400  # of speakers, for a band
 _TARGET, _NONTARGET = "s0", "s1"
@@ -59,7 +58,7 @@ def det_chart(systems: Mapping[str, Result], *, seed: int = 0) -> Drawing:
     fpr = np.interp(places, _DEVIATES, _PROBABILITIES)
     keys = []
     for number, (name, result) in enumerate(systems.items()):
-        trials, css = require_scores(result), series(number)
+        trials, css = result.require_scores(), series(number)
         if banded:
             least, most = det_band(trials, fpr, draws=_DRAWS, seed=seed)
             axes.between(places, _probit(least), _probit(most), f"band {css}")
@@ -97,7 +96,7 @@ def score_chart(result: Result, system: str = "") -> Drawing:
     Raises:
         TrialError: the result has no scores because it was read from a file without them.
     """
-    trials = require_scores(result)
+    trials = result.require_scores()
     edges = np.histogram_bin_edges(trials.scores, bins=48)
     if edges[0] == edges[-1]:
         edges = np.linspace(edges[0] - 0.5, edges[0] + 0.5, 49)
@@ -148,8 +147,8 @@ def reliability_chart(result: Result, *, seed: int = 0) -> tuple[Drawing, Detail
         TrialError: the result has no scores because it was read from a file without them.
         ValueError: they are not calibrated.
     """
-    trials = require_scores(result)
-    llrs = require_llrs(trials)
+    trials = result.require_scores()
+    llrs = llrs_of(trials)
     reach = max(1.0, math.ceil(float(np.quantile(np.abs(llrs), 0.99))))
     edges = np.linspace(-reach, reach, _BINS + 1)
     counts = counts_by_draw(trials, llrs, edges[1:-1], draws=_DRAWS, seed=seed)
@@ -184,9 +183,9 @@ def reliability_chart(result: Result, *, seed: int = 0) -> tuple[Drawing, Detail
 
     rows = [
         [
-            f"{edges[i]:+.1f} to {edges[i + 1]:+.1f}".replace("-", "\N{MINUS SIGN}"),
-            f"{one:+.2f}".replace("-", "\N{MINUS SIGN}"),
-            f"{estimate[place]:+.2f}\n{low[place]:+.2f} to {high[place]:+.2f}".replace("-", "\N{MINUS SIGN}"),
+            f"{edges[i]:+.1f} to {edges[i + 1]:+.1f}".replace("-", MINUS),
+            f"{one:+.2f}".replace("-", MINUS),
+            f"{estimate[place]:+.2f}\n{low[place]:+.2f} to {high[place]:+.2f}".replace("-", MINUS),
             f"{target[i]:,}\n{nontarget[i]:,}",
         ]
         for place, (i, one) in enumerate(zip(filled, stated, strict=True))
@@ -233,8 +232,8 @@ def cost_chart(result: Result) -> Drawing:
         TrialError: the result has no scores because it was read from a file without them.
         ValueError: they are not calibrated.
     """
-    trials = require_scores(result)
-    llrs = require_llrs(trials)
+    trials = result.require_scores()
+    llrs = llrs_of(trials)
     ordered = SortedScores.of(llrs[trials.target], llrs[~trials.target])
     priors = 1 / (1 + np.exp(-_LOG_ODDS))
     thresholds = -_LOG_ODDS.astype(llrs.dtype)
@@ -274,29 +273,19 @@ def cost_chart(result: Result) -> Drawing:
     )
 
 
-def require_scores(result: Result) -> TrialScores:
-    """The scores of a result.
+def llrs_of(trials: TrialScores) -> NDArray[np.floating[Any]]:
+    """The log-likelihood ratios of trials.
 
     Raises:
-        TrialError: it was read from a file without them.
+        ValueError: they have none, because their scores are not calibrated.
     """
-    if result.scores is None:
-        raise TrialError(
-            f"{result.name}: the result was read without its scores (the .parquet beside it), and there is nothing to "
-            "draw; evaluate again"
-        )
-    return result.scores
-
-
-def require_llrs(trials: TrialScores) -> NDArray[np.floating[Any]]:
-    """The log-likelihood ratios of trials."""
     if trials.llrs is None:
         raise ValueError("the scores are not calibrated")
     return trials.llrs
 
 
 def _det_in_words(result: Result) -> str:
-    trials = require_scores(result)
+    trials = result.require_scores()
     ordered = SortedScores.of(trials.of_targets, trials.of_nontargets)
     points = ", ".join(
         f"{per_cent(ordered.at_fpr(rate).rate)} % missed at {100 * rate:g} % false alarms"
@@ -318,4 +307,4 @@ def _thinned(curve: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.6g}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:.6g}".replace("-", MINUS)

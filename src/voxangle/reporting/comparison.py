@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from voxangle.errors import TrialError
 from voxangle.metrics import PairedDifference, paired_difference
-from voxangle.reporting.charts import require_scores
 from voxangle.reporting.verdict import Verdict, adjusted_by_holm, verdict
 from voxangle.scoring import Result, TrialScores, compare
 from voxangle.scoring.compare import protocol_differences
@@ -216,7 +215,7 @@ def _by_condition(
     """Differences to the first on parts of the list; parts that no draw of speakers could measure are left out."""
     (_, first), *others = results.items()
     # One list in one order: whichever result knows the speakers or the conditions knows them for all.
-    every = [require_scores(result) for result in results.values()]
+    every = [result.require_scores() for result in results.values()]
     known = next((trials for trials in every if trials.speakers), every[0])
     conditions = next((trials.conditions for trials in every if trials.conditions), {})
     parts: dict[str, dict[str, PairedDifference]] = {}
@@ -227,7 +226,7 @@ def _by_condition(
         try:
             parts[condition] = {
                 name: paired_difference(
-                    require_scores(result).scores[part],
+                    result.require_scores().scores[part],
                     every[0].scores[part],
                     known.target[part],
                     known.enrol_speaker[part],

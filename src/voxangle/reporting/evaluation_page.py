@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from voxangle.metrics import Interval, SortedScores, act_dcf, cllr, min_cllr
+from voxangle.metrics import Interval, SortedScores
 from voxangle.reporting.charts import (
     cost_chart,
     det_chart,
+    llrs_of,
     reliability_chart,
-    require_llrs,
-    require_scores,
     score_chart,
 )
 from voxangle.reporting.forest import Forest, Span
@@ -21,6 +20,7 @@ from voxangle.reporting.players import Clips
 from voxangle.reporting.result_blocks import protocol_entries, result_table, shared_facts
 from voxangle.reporting.wording import common_priors, interval, per_cent
 from voxangle.scoring import Measure, Result, TrialScores
+from voxangle.scoring.result import Calibrated, Figure
 
 __all__ = ["condition_forest", "write_evaluation_page"]
 
@@ -96,15 +96,15 @@ def _of_list(result: Result, shared: Sequence[str], clip: Clips | None, seed: in
         *(Text(note) for note in result.notes if note not in shared),
         Gallery([det_chart({result.model.name: result}, seed=seed), score_chart(result)]),
     ]
-    trials = require_scores(result)
-    if trials.llrs is not None:
+    trials = result.require_scores()
+    if result.calibrated is not None:
         drawing, bins = reliability_chart(result, seed=seed)
         blocks.append(
             Part(
                 "Calibration",
                 [
                     Text(_LOST),
-                    _calibration_table(result, trials),
+                    _calibration_table(result.calibrated, trials),
                     Gallery([drawing, cost_chart(result)]),
                     bins,
                 ],
@@ -184,21 +184,19 @@ def _row(
     ]
 
 
-def _calibration_table(result: Result, trials: TrialScores) -> Table:
-    llrs = require_llrs(trials)
-    target, nontarget = llrs[trials.target], llrs[~trials.target]
-    ordered = SortedScores.of(target, nontarget)
-    figures = [("Cllr, bits", cllr(target, nontarget), min_cllr(target, nontarget))]
+def _calibration_table(calibrated: Calibrated, trials: TrialScores) -> Table:
+    llrs = llrs_of(trials)
+    ordered = SortedScores.of(llrs[trials.target], llrs[~trials.target])
+    figures: list[tuple[str, Figure, float]] = [("Cllr, bits", calibrated.cllr, calibrated.min_cllr)]
     figures += [
-        (
-            f"DCF\np {p:g}",
-            act_dcf(target, nontarget, p_target=p),
-            ordered.min_dcf(p_target=p).rate,
-        )
-        for p in result.protocol.p_targets
+        (f"DCF\np {cost.p_target:g}", cost, ordered.min_dcf(p_target=cost.p_target).rate)
+        for cost in calibrated.act_dcf
     ]
     return Table(
-        "Cost by calibration",
+        f"Cost by calibration; fitted on: {calibrated.source}. 95 % intervals below the actual costs.",
         ["cost", "actual", "least", "lost"],
-        [[name, f"{actual:.3f}", f"{least:.3f}", f"{actual - least:.3f}"] for name, actual, least in figures],
+        [
+            [name, f"{actual.value:.3f}\n{interval(actual)}", f"{least:.3f}", f"{actual.value - least:.3f}"]
+            for name, actual, least in figures
+        ],
     )

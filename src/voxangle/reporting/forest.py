@@ -9,6 +9,7 @@ from html import escape
 from voxangle.metrics import Interval
 from voxangle.reporting.drawing import ticks_between
 from voxangle.reporting.page import Table
+from voxangle.reporting.wording import MINUS
 
 __all__ = ["Forest", "Span"]
 
@@ -45,8 +46,8 @@ class Forest(Table):
         low, high = self._limits()
         ticks = "".join(
             f'<text x="{self._place(tick):.1f}" y="21" text-anchor="middle">'
-            f"{f'{tick:.6g}'.replace('-', chr(0x2212))}</text>"
-            for tick in ticks_between(low, high, 4)
+            f"{f'{tick:.6g}'.replace('-', MINUS)}</text>"
+            for tick in ticks_between(low, high, 5)
         )
         cells.insert(
             2, f'<th scope="col" class="span">{escape(self.scale)}{self._svg(ticks, "95 % interval")}</th>'

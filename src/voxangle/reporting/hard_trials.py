@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from voxangle.reporting.charts import require_scores
 from voxangle.reporting.players import Clips, Players, Sound
 from voxangle.scoring import Result, TrialScores
 
@@ -40,7 +39,7 @@ def contradictions(first: Result, second: Result, most: int) -> tuple[Places, Pl
     Returns:
         Places of the trials that the first system has right, and of those that the second has; at most ``most`` each.
     """
-    trials = require_scores(first)
+    trials = first.require_scores()
     one, other = _distances(first), _distances(second)
     right, also = ((distance >= 0) == trials.target for distance in (one, other))
     surest = np.argsort(-np.minimum(np.abs(one), np.abs(other)), kind="stable")
@@ -57,11 +56,11 @@ def trial_players(lead: str, places: Places, systems: Mapping[str, Result], clip
         systems: results with their scores, by what to call them.
         clip: gives the recordings; ``None`` for names alone.
     """
-    trials = require_scores(next(iter(systems.values())))
+    trials = next(iter(systems.values())).require_scores()
     shown = []
     for number, place in enumerate(places.tolist(), start=1):
         scores = "; ".join(
-            f"{f'{name}: ' if len(systems) > 1 else ''}score {require_scores(result).scores[place]:.3f}, threshold "
+            f"{f'{name}: ' if len(systems) > 1 else ''}score {result.require_scores().scores[place]:.3f}, threshold "
             f"{result.eer.threshold:.3f}"
             for name, result in systems.items()
         )
@@ -82,7 +81,7 @@ def _sound(trials: TrialScores, side: str, key: int, clip: Clips | None) -> Soun
 
 def _distances(result: Result) -> NDArray[np.float64]:
     """From the threshold of the EER, in standard deviations of the scores; below it negative."""
-    scores = require_scores(result).scores.astype(np.float64)
+    scores = result.require_scores().scores.astype(np.float64)
     return np.asarray((scores - result.eer.threshold) / (scores.std() or 1.0))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from voxangle.metrics import Interval
-from voxangle.scoring import Measure, Result
+from voxangle.scoring import Result
+from voxangle.scoring.result import Figure
 
 __all__ = ["MINUS", "common_priors", "interval", "p_value", "per_cent", "signed"]
 
@@ -17,7 +18,7 @@ def per_cent(rate: float) -> str:
     return f"{100 * rate:.2f}"
 
 
-def interval(measure: Measure, *, scale: float = 1.0, places: int = 3) -> str:
+def interval(measure: Figure, *, scale: float = 1.0, places: int = 3) -> str:
     """The interval of a figure, such as ``5.02-9.80``."""
     return f"{scale * measure.low:.{places}f}-{scale * measure.high:.{places}f}"
 
