@@ -85,3 +85,16 @@ def test_only_what_a_figure_needs_is_sorted() -> None:
         scores.at_fpr(0.001)
     assert "target" not in vars(scores)
     assert "nontarget" not in vars(scores)
+
+
+def test_scores_that_a_far_outlier_keeps_together_are_sorted_once() -> None:
+    generator = np.random.default_rng(0)
+    target, nontarget = generator.normal(1.5, 1, 400), np.append(generator.normal(-1.5, 1, 6_000), -1e9)
+    scores = SortedScores.of(target, nontarget)
+    equal, least = scores.eer(), scores.min_dcf()
+    assert "target" in vars(scores)
+    with mock.patch("voxangle.metrics.coarse._FEW", 1 << 20):
+        assert (equal, least) == (
+            SortedScores.of(target, nontarget).eer(),
+            SortedScores.of(target, nontarget).min_dcf(),
+        )

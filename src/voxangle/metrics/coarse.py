@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -91,12 +92,16 @@ class CoarseCurve:
         )
         return cls(missed, nontarget.size - passed)
 
+    @cached_property
+    def rejected(self) -> NDArray[np.int64]:
+        """Shape (bins + 1,), trials of both classes below each edge."""
+        return self.missed - self.alarms + self.alarms[0]
+
     def widened(self, first: int, last: int) -> tuple[int, int]:
         """Bins ``[first, last)`` and the nearest on either side that hold a score."""
-        below = self.missed - self.alarms
-        left = int(np.searchsorted(below, below[first], side="left")) - 1
-        right = int(np.searchsorted(below, below[last], side="right"))
-        return max(left, 0), min(right, below.size - 1)
+        left = int(np.searchsorted(self.rejected, self.rejected[first], side="left")) - 1
+        right = int(np.searchsorted(self.rejected, self.rejected[last], side="right"))
+        return max(left, 0), min(right, self.rejected.size - 1)
 
 
 def _chunks(scores: Scores) -> Iterator[Scores]:

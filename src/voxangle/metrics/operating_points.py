@@ -172,14 +172,16 @@ class SortedScores:
 
     def _stretch(self, first: int, last: int) -> Stretch:
         # With a score beyond either end, where there is one, so that each vertex has its threshold.
-        first, last = self._edges.widened(first, last)
-        if (first, last) == (0, self._bins.count):
+        edges = self._edges
+        first, last = edges.widened(first, last)
+        # Most of the list, where it is short, or where a far outlier makes the bins wide: all is sorted, once.
+        if 2 * (edges.rejected[last] - edges.rejected[first]) > edges.rejected[-1]:
             return Stretch(self.target, self.nontarget, 0, self._nontargets.size)
         return Stretch(
             self._bins.within(self._targets, first, last),
             self._bins.within(self._nontargets, first, last),
-            int(self._edges.missed[first]),
-            int(self._edges.alarms[first]),
+            int(edges.missed[first]),
+            int(edges.alarms[first]),
         )
 
 
