@@ -1,4 +1,4 @@
-"""Trial lists of full size: read, scored, measured, divided by condition, and generated."""
+"""Trial lists of full size: read, scored by every rule, measured, divided by condition, and generated."""
 
 from __future__ import annotations
 
@@ -17,13 +17,19 @@ from voxangle.data.conditions import conditions
 from voxangle.data.manifest import SCHEMA
 from voxangle.data.trial_lists import TrialRules, generate_trials
 from voxangle.metrics import SortedScores
-from voxangle.scoring import cosine_scores
+from voxangle.scoring import PLDA, Cohort, LearntFrom, ScoreNormaliser, cosine_scores
+from voxangle.scoring.cosine import Cosine
+from voxangle.scoring.directions import Embedded
+from voxangle.scoring.embedding_set import EmbeddingSet
+from voxangle.scoring.products import trial_scores
 
 __all__ = ["trial_lists"]
 
 _DIMENSIONS = 192
 _CNCELEB_MODELS, _CNCELEB_TESTS, _ENROLMENTS = 196, 17_777, 3
 _VOX1H_TRIALS, _VOX1H_UTTERANCES = 550_894, 137_924
+_IMPOSTORS, _TOP = 6_000, 300
+_PLDA_UTTERANCES, _PLDA_SPEAKERS = 120_000, 6_000
 
 
 def trial_lists(rounds: int) -> Iterator[Measurement]:
@@ -34,6 +40,15 @@ def trial_lists(rounds: int) -> Iterator[Measurement]:
         yield from _of_list("CN-Celeb.E", *cnceleb, rounds)
         yield from _growth("CN-Celeb.E", cnceleb, _cnceleb(folder, _CNCELEB_MODELS // 2), rounds)
         yield from _of_list("Vox1-H", _vox1h(folder), None, rounds)
+    learnt_from = _embedding_set(_PLDA_UTTERANCES, _PLDA_SPEAKERS)
+    (seconds,) = in_turns(lambda: PLDA.fit(learnt_from, lda=150), rounds=rounds, warm_up=0)
+    yield Measurement.of(
+        "PLDA: LDA, length normalisation, expectation-maximisation",
+        seconds,
+        "s",
+        f"{_PLDA_UTTERANCES:,} embeddings of {_DIMENSIONS} dimensions, {_PLDA_SPEAKERS:,} speakers",
+        most=60,
+    )
     manifest = simulated_voxceleb2()
     rules = TrialRules(targets=100_000, nontargets=100_000, same=("gender",), different=("session",))
     (seconds,) = in_turns(lambda: generate_trials(manifest, "drawn", rules), rounds=rounds, warm_up=1)
@@ -50,9 +65,15 @@ def _of_list(name: str, path: Path, models: Path | None, rounds: int) -> Iterato
     trials = Trials.read(path, models=models)
     random = np.random.default_rng(0)
     embeddings = random.standard_normal((len(trials.utterances), _DIMENSIONS), dtype=np.float32)
+    normaliser = ScoreNormaliser(Cohort.of(_embedding_set(_IMPOSTORS, _IMPOSTORS), by="utterance"), _TOP)
+    plda = PLDA.fit(_embedding_set(10_000, 1_000))
     manifest = _manifest(list(trials.utterances), 1000)
     bounds = {
         "read": 5,
+        "cosine": 3,
+        "PLDA": 5,
+        f"cosine + AS-norm, top {_TOP} of {_IMPOSTORS:,}": 60,
+        f"PLDA + AS-norm, top {_TOP} of {_IMPOSTORS:,}": 60,
         "cosine + EER + minDCF": 5,
         "read + cosine + EER + minDCF": 5,
         "checksum": 5,
@@ -60,6 +81,10 @@ def _of_list(name: str, path: Path, models: Path | None, rounds: int) -> Iterato
     }
     taken = in_turns(
         lambda: Trials.read(path, models=models),
+        lambda: _scores(trials, embeddings),
+        lambda: _scores(trials, embeddings, plda),
+        lambda: _scores(trials, embeddings, normaliser=normaliser),
+        lambda: _scores(trials, embeddings, plda, normaliser),
         lambda: _figures(trials, embeddings),
         lambda: _figures(Trials.read(path, models=models), embeddings),
         trials.sha256,
@@ -73,6 +98,30 @@ def _of_list(name: str, path: Path, models: Path | None, rounds: int) -> Iterato
     arguments = [str(path), *([str(models)] if models else [])]
     peaks = [peak_of(_READ, *arguments, before=_IMPORTS).added for _ in range(rounds)]
     yield Measurement.of(f"{name}: read, memory", peaks, "MB", f"{size}, beyond imports", most=500)
+
+
+def _scores(
+    trials: Trials,
+    embeddings: np.ndarray,
+    plda: PLDA | None = None,
+    normaliser: ScoreNormaliser | None = None,
+) -> None:
+    rule = plda or Cosine()
+    sides = rule.sides(Embedded(embeddings, trials.keys, trials.name, trials.models.values()))
+    scores = trial_scores(sides, trials)
+    if normaliser is not None:
+        normaliser.normalised(scores, sides, trials, rule)
+
+
+def _embedding_set(utterances: int, speakers: int) -> EmbeddingSet:
+    """Made-up embeddings, a speaker's around one point."""
+    random = np.random.default_rng(1)
+    labels = np.arange(utterances) % speakers
+    vectors = random.standard_normal((speakers, _DIMENSIONS), dtype=np.float32)[labels]
+    vectors += random.standard_normal(vectors.shape, dtype=np.float32)
+    record = LearntFrom(utterances=utterances, available=utterances, utterances_sha256="")
+    keys = tuple(f"other/{i}" for i in range(utterances))
+    return EmbeddingSet(vectors, keys, tuple(f"other {s}" for s in labels.tolist()), record)
 
 
 def _figures(trials: Trials, embeddings: np.ndarray) -> None:
@@ -143,7 +192,9 @@ def _cnceleb(folder: Path, count: int) -> tuple[Path, Path]:
 def _vox1h(folder: Path) -> Path:
     random = np.random.default_rng(0)
     keys = [f"id{10001 + i % 1190}/video{i // 9:011d}/{i % 90:05d}.wav" for i in range(_VOX1H_UTTERANCES)]
-    pairs = random.integers(len(keys), size=(_VOX1H_TRIALS, 2))
+    # As unordered pairs, each once.
+    drawn = np.sort(random.integers(len(keys), size=(_VOX1H_TRIALS + 1000, 2)), axis=1)
+    pairs = random.permutation(np.unique(drawn, axis=0))[:_VOX1H_TRIALS]
     with (folder / "list_test_hard2.txt").open("w") as file:
         file.writelines(f"{i % 2} {keys[a]} {keys[b]}\n" for i, (a, b) in enumerate(pairs))
     return folder / "list_test_hard2.txt"

@@ -168,8 +168,11 @@ def test_the_protocol_says_how_and_from_whom() -> None:
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     plda = PLDA.fit(embedding_set(), lda=5)
-    plda.write(tmp_path / "kept.plda")
+    plda.write(tmp_path / "kept.plda", weights_sha256="a" * 64)
     again = PLDA.read(tmp_path / "kept.plda")
+    assert PLDA.read(tmp_path / "kept.plda", weights_sha256="a" * 64).record == plda.record
+    with pytest.raises(TrialError, match=r"kept\.plda: was learnt from embeddings of another model"):
+        PLDA.read(tmp_path / "kept.plda", weights_sha256="b" * 64)
     assert (again.record, again.keys, again.speakers) == (plda.record, plda.keys, plda.speakers)
     np.testing.assert_array_equal(
         scores(evaluate(voices(), trials(), backend=plda, replicates=5)),

@@ -72,7 +72,7 @@ class Lessons:
         from voxangle.scoring import PLDA
 
         if source.endswith(".plda"):
-            plda = PLDA.read(source, enrolment=enrolment)
+            plda = PLDA.read(source, enrolment=enrolment, weights_sha256=self.embedder.weights_sha256)
             self._require_unseen(plda.keys, plda.speakers, "PLDA")
             return plda
         learnt_from = self._set(source, utterances, "--plda", "PLDA")

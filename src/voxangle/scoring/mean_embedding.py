@@ -67,7 +67,7 @@ class MeanEmbedding:
             StorageError: the folder is none of ``voxangle embed``, not complete, or broken.
         """
         stored = StoredEmbeddings.open(path, utterances=utterances, weights_sha256=weights_sha256)
-        total: NDArray[np.float64] = sum(  # type: ignore[assignment]
+        total: NDArray[np.float64] = sum(
             vectors.sum(axis=0, dtype=np.float64) for _, vectors in stored.blocks()
         )
         of = speaker_of or {}

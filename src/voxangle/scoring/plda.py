@@ -149,8 +149,13 @@ class PLDA:
         sizes = [1] * utterances + [len(members) for members in embedded.models]
         return self.model.sides(np.concatenate(sums), np.array(sizes, dtype=np.int64), rows)
 
-    def write(self, path: str | Path) -> None:
-        """Write it as one file, atomically: arrays in NumPy's archive format, without pickled objects."""
+    def write(self, path: str | Path, *, weights_sha256: str = "") -> None:
+        """Write it as one file, atomically: arrays in NumPy's archive format, without pickled objects.
+
+        Args:
+            path: of the file.
+            weights_sha256: of the model whose embeddings it was learnt from, where known.
+        """
         with atomic_write(path) as temporary, temporary.open("wb") as file:
             np.savez(
                 file,
@@ -160,25 +165,33 @@ class PLDA:
                 between=self.model.between,
                 within=self.model.within,
                 record=_bytes([self.record.model_dump_json()]),
+                weights=_bytes([weights_sha256]),
                 keys=_bytes(sorted(self.keys)),
                 speakers=_bytes(sorted(self.speakers)),
             )
 
     @classmethod
-    def read(cls, path: str | Path, *, enrolment: Literal["average", "joint"] = "average") -> PLDA:
+    def read(
+        cls,
+        path: str | Path,
+        *,
+        enrolment: Literal["average", "joint"] = "average",
+        weights_sha256: str = "",
+    ) -> PLDA:
         """Read what ``write`` wrote.
 
         Args:
             path: of the file.
             enrolment: what a model of several utterances is.
+            weights_sha256: of the model whose embeddings it shall score, where known.
 
         Raises:
-            TrialError: the file is missing or none of these.
+            TrialError: the file is missing, none of these, or of another model's embeddings.
         """
         try:
             with Path(path).open("rb") as file, np.load(file) as arrays:
                 model = TwoCovariance(arrays["mean"], arrays["between"], arrays["within"])
-                (record,) = _words(arrays["record"])
+                (record,), (theirs,) = _words(arrays["record"]), _words(arrays["weights"])
                 plda = cls(
                     arrays["centre"],
                     arrays["transform"],
@@ -205,6 +218,11 @@ class PLDA:
             ValidationError,
         ) as error:
             raise TrialError(f"{path}: not a PLDA of voxangle, or a broken one ({error})") from error
+        if theirs and weights_sha256 and theirs != weights_sha256:
+            raise TrialError(
+                f"{path}: was learnt from embeddings of another model (weights {theirs[:12]}, not "
+                f"{weights_sha256[:12]}), and says nothing of this one's; learn it anew"
+            )
         return plda
 
     def _turned(

@@ -182,7 +182,7 @@ class TwoCovariance:
         total = (
             data.utterances * (log_volume - dimensions / 2 * np.log(2 * np.pi))
             - np.sum(np.log(spread) + number * distance**2 / spread) / 2
-            - np.einsum("pd,de,pe->", self.axes, data.scatter, self.axes) / 2
+            - np.sum((self.axes @ data.scatter) * self.axes) / 2
         )
         return float(total) / data.utterances
 
