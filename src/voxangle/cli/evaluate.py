@@ -9,12 +9,15 @@ import typer
 
 from voxangle.cli.app import Model, app, load_model, open_console
 from voxangle.cli.learnt import Lessons
-from voxangle.cli.tested import Tested, embed_tested, lists_of_corpus, lists_of_files
+from voxangle.cli.tested import Embedded, Tested, embed_tested, lists_of_corpus, lists_of_files
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from voxangle.reporting.players import Clips
+    from voxangle.runtime import BaseEmbedder
     from voxangle.scoring import Result
+    from voxangle.scoring.evaluate import Calibrator
 
 
 @app.command()
@@ -46,6 +49,10 @@ def evaluate(
             help="Measure scores of another program, `KEY KEY SCORE` a line, on the one list given; no model is used.",
         ),
     ] = None,
+    llrs: Annotated[
+        bool,
+        typer.Option("--llrs", help="For --scores: they are log-likelihood ratios (natural logarithms)."),
+    ] = False,
     system: Annotated[
         str | None, typer.Option(help="For --scores: what to call the system; the file's name.")
     ] = None,
@@ -123,9 +130,10 @@ def evaluate(
     replicates: Annotated[int, typer.Option(min=100, help="Bootstrap replicates of the intervals.")] = 1000,
 ) -> None:
     """Error rates of a model on trial lists, with 95 % intervals over speakers."""
+    from voxangle.reporting.players import clips_below
     from voxangle.scoring.system import evaluate_lists, model_of
 
-    _check_options(trials, models, corpus, only, by_condition, scores, system)
+    _check_options(trials, models, corpus, only, by_condition)
     _check_belongings(
         ("--mean-utterances", mean_utterances, "--subtract-mean", subtract_mean),
         ("--plda-utterances", plda_utterances, "--plda", plda),
@@ -134,6 +142,8 @@ def evaluate(
         ("--norm", norm, "--cohort", cohort),
         ("--cohort", cohort, "--norm", norm),
         ("--cohort-utterances", cohort_utterances, "--cohort", cohort),
+        ("--llrs", llrs, "--scores", scores),
+        ("--system", system, "--scores", scores),
         ("--cohort-top", cohort_top, "--norm as-norm", norm == "as-norm"),
     )
     console = open_console()
@@ -145,7 +155,8 @@ def evaluate(
         tested = lists_of_files(trials or [], models, root or Path(), repeated_trials)
     if scores is not None:
         _refuse_with_scores(tested, {"--subtract-mean": subtract_mean, "--plda": plda, "--norm": norm})
-        results = [_measured(scores, system, tested, by_condition, replicates)]
+        results = [_measured(scores, system, tested, by_condition, replicates, llrs)]
+        clips = clips_below(root) if root and not corpus else None
         target = scores.with_name(f"{scores.stem}-evaluation")
     if loaded is not None:
         embedder, folder = loaded
@@ -165,7 +176,7 @@ def evaluate(
             else None
         )
         embedded = embed_tested(embedder, tested, console)
-        tested = tested.without(embedded.unusable)
+        tested, clips = tested.without(embedded.unusable), embedded.clips()
         results = evaluate_lists(
             embedded.embeddings,
             tested.lists,
@@ -173,29 +184,52 @@ def evaluate(
             mean=mean,
             backend=backend,
             normalisation=normaliser,
+            calibration=_calibrator(embedder, embedded),
             manifest=embedded.manifest,
             by_condition=by_condition,
             notes=tested.notes,
             replicates=replicates,
         )
         # Results of two protocols lie in two folders, for each has one result a list.
-        ways = ["mean-subtracted"] * bool(mean) + ["plda"] * bool(backend) + [norm] * bool(norm)
+        ways = ["mean-subtracted"] * bool(mean) + ["plda"] * bool(backend) + ([norm] if norm else [])
         target = folder / "-".join(["evaluation", *ways])
         if backend is not None:
-            backend.write((out or target) / "plda.plda")
-    _show([tested.with_own_notes(result) for result in results], out or target, tested, console)
+            backend.write((out or target) / "plda.plda", weights_sha256=embedder.weights_sha256)
+    _show([tested.with_own_notes(result) for result in results], out or target, tested, clips, console)
 
 
-def _measured(path: Path, system: str | None, tested: Tested, by_condition: bool, replicates: int) -> Result:
+def _calibrator(embedder: BaseEmbedder, embedded: Embedded) -> Calibrator | None:
+    """The model's calibration, with what it asks of the recordings."""
+    from voxangle.runtime.measures import measure_waveform
+    from voxangle.scoring.calibration import calibrated
+    from voxangle.scoring.evaluate import Calibrator
+
+    fit = embedder.card.calibration
+    if fit is None:
+        return None
+    measures = (
+        {key: measure_waveform(embedded.read(key), vector) for key, vector in embedded.embeddings.items()}
+        if fit.weights
+        else None
+    )
+    return Calibrator(lambda scores, trials: calibrated(embedder.card, scores, measures, trials), fit.source)
+
+
+def _measured(
+    path: Path, system: str | None, tested: Tested, by_condition: bool, replicates: int, are_llrs: bool
+) -> Result:
     """The figures of scores that another program made."""
     from voxangle.data.score_files import read_scores
     from voxangle.scoring import Model, Protocol, measure
     from voxangle.scoring.system import known_of
 
     (trials,) = tested.lists
+    scores = read_scores(path, trials)
     return measure(
-        read_scores(path, trials),
+        scores,
         trials,
+        llrs=scores if are_llrs else None,
+        calibration="as given",
         protocol=Protocol.of_given_scores(trials.enrolment),
         model=Model(name=system or path.stem),
         notes=tested.notes,
@@ -208,21 +242,24 @@ def _show(
     results: list[Result],
     target: Path,
     tested: Tested,
+    clips: Clips | None,
     console: Console,
 ) -> None:
     """Write what was measured, and say it."""
     from voxangle.reporting import conditions_table, plot_det, plot_scores, results_table
+    from voxangle.reporting.evaluation_page import write_evaluation_page
 
     for result in results:
         result.write(target / f"{result.name}.json")
         plot_scores(result, target / f"{result.name}-scores.png")
     plot_det(results, target / "det.png")
+    write_evaluation_page(target / "report.html", results, clip=clips)
     console.print(results_table(results))
     for result in results:
         if result.conditions:
             console.print(conditions_table(result))
     _say_notes(results, tested.left_out, console)
-    typer.echo(f"results and plots are in {target}")
+    typer.echo(f"results and plots are in {target}, all of it on one page in {target / 'report.html'}")
 
 
 def _refuse_with_scores(tested: Tested, given: dict[str, object]) -> None:
@@ -242,8 +279,6 @@ def _check_options(
     corpus: str | None,
     only: list[str] | None,
     by_condition: bool,
-    scores: Path | None,
-    system: str | None,
 ) -> None:
     from voxangle.errors import TrialError
 
@@ -260,8 +295,6 @@ def _check_options(
         raise TrialError(
             "--conditions and --list belong to --corpus: a bare list says nothing of its utterances"
         )
-    if system and not scores:
-        raise TrialError("--system belongs to --scores; a model has the name of its card")
 
 
 def _check_belongings(*belongings: tuple[str, object, str, object]) -> None:

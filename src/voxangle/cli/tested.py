@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from voxangle.corpora.corpus import Corpus
     from voxangle.data import Manifest, Trials
     from voxangle.data.batches import LabelledRecordings
+    from voxangle.reporting.players import Clips
     from voxangle.runtime import BaseEmbedder
     from voxangle.scoring import Result
 
@@ -155,6 +156,12 @@ class Embedded(NamedTuple):
     manifest: Manifest | None
     unusable: dict[str, str]
     read: Callable[[str], Waveform]
+
+    def clips(self) -> Clips:
+        """The recordings to be heard."""
+        from voxangle.reporting.players import clip
+
+        return lambda key: clip(self.read(key)) if key in self.embeddings else None
 
 
 def embed_tested(embedder: BaseEmbedder, tested: Tested, console: Console) -> Embedded:

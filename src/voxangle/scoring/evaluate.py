@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,21 @@ from voxangle.scoring.result import Model, Protocol, Result
 from voxangle.scoring.score_normalisation import ScoreNormaliser
 from voxangle.scoring.unseen import require_unseen
 
-__all__ = ["Embeddings", "evaluate"]
+__all__ = ["Calibrator", "Embeddings", "evaluate"]
 
 Embeddings = Mapping[str, NDArray[np.floating[Any]]] | tuple[Sequence[str], NDArray[np.floating[Any]]]
+
+
+class Calibrator(NamedTuple):
+    """What turns cosines into log-likelihood ratios.
+
+    Attributes:
+        llrs: of a list's cosines, shape (trials,), its natural log-likelihood ratios.
+        source: what it was fitted on.
+    """
+
+    llrs: Callable[[NDArray[np.float32], Trials], NDArray[np.float32]]
+    source: str
 
 
 def evaluate(
@@ -35,6 +47,7 @@ def evaluate(
     mean: MeanEmbedding | None = None,
     backend: PLDA | None = None,
     normalisation: ScoreNormaliser | None = None,
+    calibration: Calibrator | None = None,
     model: Model | None = None,
     conditions: Mapping[str, NDArray[np.bool_]] | None = None,
     replicates: int = 1000,
@@ -55,6 +68,7 @@ def evaluate(
             cohort and in place of PLDA's own mean; the protocol says so.
         backend: scores by PLDA; None for the cosine.
         normalisation: of the scores, by those of a cohort.
+        calibration: of plain cosines, where the model has one; PLDA's scores count as log-likelihood ratios without.
         model: what made the embeddings.
         conditions: masks, shape (trials,), by name (``voxangle.data.conditions``): the parts of the list that get
             figures of their own. Parts without a trial are left out. The time is that of the whole list again for
@@ -75,7 +89,7 @@ def evaluate(
     learnt = {
         "the mean to subtract": mean,
         "PLDA": backend,
-        "the cohort": normalisation and normalisation.cohort,
+        "the cohort": None if normalisation is None else normalisation.cohort,
     }
     for what, one in learnt.items():
         if one is not None:
@@ -87,6 +101,11 @@ def evaluate(
     scores = trial_scores(sides, trials)
     if normalisation is not None:
         scores = normalisation.normalised(scores, sides, trials, rule, subtracted)
+    llrs, source = None, ""
+    if normalisation is None and backend is not None:
+        llrs, source = scores, "none: PLDA's scores as they are"
+    elif normalisation is None and mean is None and calibration is not None:
+        llrs, source = calibration.llrs(scores, trials), calibration.source
     return measure(
         scores,
         trials,
@@ -95,6 +114,8 @@ def evaluate(
         protocol=protocol,
         model=model,
         conditions=conditions,
+        llrs=llrs,
+        calibration=source,
         replicates=replicates,
         seed=seed,
         notes=notes,

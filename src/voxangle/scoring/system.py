@@ -18,7 +18,7 @@ from voxangle.errors import SilenceError, TrialError
 from voxangle.runtime import MINIMUM_SECONDS, BaseEmbedder
 from voxangle.runtime.windows import Window
 from voxangle.scoring.embedding_set import SEED, EmbeddingSet, drawn_rows, keys_sha256
-from voxangle.scoring.evaluate import evaluate
+from voxangle.scoring.evaluate import Calibrator, evaluate
 from voxangle.scoring.mean_embedding import MeanEmbedding
 from voxangle.scoring.plda import PLDA
 from voxangle.scoring.result import AveragedSplit, LearntFrom, Model, Result
@@ -147,6 +147,7 @@ def evaluate_lists(
     mean: MeanEmbedding | None = None,
     backend: PLDA | None = None,
     normalisation: ScoreNormaliser | None = None,
+    calibration: Calibrator | None = None,
     manifest: Manifest | None = None,
     by_condition: bool = False,
     notes: Sequence[str] = (),
@@ -160,6 +161,7 @@ def evaluate_lists(
             mean=mean,
             backend=backend,
             normalisation=normalisation,
+            calibration=calibration,
             model=model,
             notes=notes,
             replicates=replicates,
