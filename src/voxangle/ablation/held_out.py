@@ -61,11 +61,7 @@ class ValidationTrials:
 
     def __init__(self, recordings: LabelledRecordings, trials: Trials) -> None:
         self._recordings, self._trials = recordings, trials
-
-    @property
-    def lists(self) -> Mapping[str, str]:
-        """SHA-256 of the one list, by its name."""
-        return {self._trials.name: self._trials.sha256()}
+        self.lists = {trials.name: trials.sha256()}
 
     def measure(self, embedder: Embedder, console: Console) -> Sequence[Result]:
         """The model's results on the validation trials."""

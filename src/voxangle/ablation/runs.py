@@ -27,7 +27,6 @@ from voxangle.training.loop import train
 __all__ = ["Finished", "Run", "do_runs", "plan_runs"]
 
 _OUTCOME = "outcome.json"
-_NOT_OF_THE_WEIGHTS = ("training", "name")  # as in the loop: a run goes on though these have changed
 
 
 @dataclass(frozen=True)
@@ -60,13 +59,11 @@ class Outcome(Config):
     Attributes:
         state: ``diverged`` where the numbers were no longer finite; the same recipe would do so again.
         message: why it diverged.
-        seconds: of the last stretch of training: a run that was stopped does not count what went before.
         model_sha256: of the weights, empty where it diverged.
     """
 
     state: Literal["trained", "diverged"]
     message: str = ""
-    seconds: float
     model_sha256: str = ""
 
 
@@ -157,14 +154,13 @@ def do_runs(
 
 
 def _train(run: Run, console: Console) -> Outcome:
-    began = time.monotonic()
     try:
         model = train(run.recipe, run.folder, console=console)
     except DivergenceError as error:
-        outcome = Outcome(state="diverged", message=str(error), seconds=time.monotonic() - began)
+        outcome = Outcome(state="diverged", message=str(error))
     else:
         sha256 = model_of(Embedder.load(model)).sha256
-        outcome = Outcome(state="trained", seconds=time.monotonic() - began, model_sha256=sha256)
+        outcome = Outcome(state="trained", model_sha256=sha256)
     with atomic_write(run.folder / _OUTCOME) as temporary:
         temporary.write_text(outcome.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return outcome
@@ -232,7 +228,7 @@ def _demand_own_folder(run: Run) -> None:
     differing = {
         key: values
         for key, values in differences(there, run.recipe.plain()).items()
-        if key.partition(".")[0] not in _NOT_OF_THE_WEIGHTS
+        if _decides_the_weights(key)
     }
     if differing:
         lines = [f"  {key}: {then!r} there, {now!r} now" for key, (then, now) in differing.items()]
@@ -241,6 +237,11 @@ def _demand_own_folder(run: Run) -> None:
             + "\n".join(lines)
             + "\nGive this ablation a folder of its own with --out, or remove that run"
         )
+
+
+def _decides_the_weights(key: str) -> bool:
+    # Of how a run is watched, the precision alone does.
+    return key == "training.precision" or not (key == "name" or key.startswith("training."))
 
 
 def _say(console: Console, text: str) -> None:

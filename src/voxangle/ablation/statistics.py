@@ -59,7 +59,7 @@ def replicates_of(
     return _resampled(_error_rates(sides, scores, priors), sides, replicates, seed)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OverSeeds:
     """Figures of a mean over seeds, or of the difference of two; EER first, then a minDCF for each prior.
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -174,7 +175,7 @@ class _Lists:
             "validation speakers (--on validation), and say what is found here once."
         )
 
-    @property
+    @cached_property
     def lists(self) -> dict[str, str]:
         return {trials.name: trials.sha256() for trials in self.tested.lists}
 
