@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from io import StringIO
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from voxangle.data import Trials
-from voxangle.reporting import results_table
+from voxangle.reporting import calibrated_table, results_table
 from voxangle.scoring import AveragedSplit, MeanSubtraction, Model, Result, evaluate
+from voxangle.scoring.measure import remeasure
 
 
 def toy_result(system: str, name: str) -> Result:
@@ -49,6 +51,30 @@ def test_a_long_name_folds_and_pushes_no_figure_out() -> None:
     text = printed([result], 80)
     assert max(map(len, text.splitlines())) <= 80
     assert f"{result.min_dcf[1].low:.3f}-{result.min_dcf[1].high:.3f}" in text
+
+
+def test_what_calibrated_scores_cost_stands_whole_in_the_terminal() -> None:
+    plain = toy_result("full", "wuw")
+    scores = plain.require_scores()
+    believed = remeasure(
+        plain,
+        replace(scores, llrs=8 * scores.scores - 2),
+        protocol=plain.protocol,
+        model=plain.model,
+        calibration="other trials",
+        replicates=100,
+    )
+    costs = believed.calibrated
+    assert costs is not None
+    console = Console(width=80, file=StringIO())
+    console.print(calibrated_table([believed, plain.model_copy(update={"name": "without"})]))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, text.splitlines())) <= 80
+    for figure in (costs.cllr, *costs.act_dcf):
+        assert f"{figure.value:.3f}" in text
+        assert f"{figure.low:.3f}-{figure.high:.3f}" in text
+    assert f"{costs.min_cllr:.3f}" in text
+    assert "without" not in text
 
 
 def test_a_list_on_which_a_mean_was_subtracted_is_marked() -> None:

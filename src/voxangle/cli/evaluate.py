@@ -246,7 +246,7 @@ def _show(
     console: Console,
 ) -> None:
     """Write what was measured, and say it."""
-    from voxangle.reporting import conditions_table, plot_det, plot_scores, results_table
+    from voxangle.reporting import calibrated_table, conditions_table, plot_det, plot_scores, results_table
     from voxangle.reporting.evaluation_page import write_evaluation_page
 
     for result in results:
@@ -255,6 +255,8 @@ def _show(
     plot_det(results, target / "det.png")
     write_evaluation_page(target / "report.html", results, clip=clips)
     console.print(results_table(results))
+    if any(result.calibrated for result in results):
+        console.print(calibrated_table(results))
     for result in results:
         if result.conditions:
             console.print(conditions_table(result))

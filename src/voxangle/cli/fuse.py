@@ -38,7 +38,7 @@ def fuse(
 ) -> None:
     """Fuse systems by logistic regression, learnt from trials of other people; `voxangle compare` tells if it pays."""
     from voxangle.errors import TrialError
-    from voxangle.reporting import results_table
+    from voxangle.reporting import calibrated_table, results_table
     from voxangle.scoring import read_evaluation
     from voxangle.scoring.fusion import fit_fusion
     from voxangle.scoring.measure import remeasure
@@ -78,7 +78,7 @@ def fuse(
     fusion.write(out / "fusion.json")
     console = open_console()
     console.print(results_table(results))
-    console.print(str(fusion.scoring), highlight=False, markup=False, soft_wrap=True)
+    console.print(calibrated_table(results))
     typer.echo(f"results and the fusion are in {out}")
 
 

@@ -19,7 +19,7 @@ from voxangle.reporting.page import (
 )
 from voxangle.reporting.plots import plot_det, plot_scores
 from voxangle.reporting.result_blocks import difference_table, protocol_facts, result_table
-from voxangle.reporting.tables import conditions_table, differences_table, results_table
+from voxangle.reporting.tables import calibrated_table, conditions_table, differences_table, results_table
 from voxangle.reporting.verdict import Verdict, adjusted_by_holm, verdict
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Text",
     "Verdict",
     "adjusted_by_holm",
+    "calibrated_table",
     "compare_systems",
     "conditions_table",
     "cost_chart",

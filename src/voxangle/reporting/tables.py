@@ -11,28 +11,28 @@ from rich.text import Text
 
 from voxangle.reporting.comparison import Comparison
 from voxangle.reporting.wording import common_priors, interval, p_value, per_cent, signed
-from voxangle.scoring import Result
+from voxangle.scoring import Protocol, Result
 
-__all__ = ["conditions_table", "differences_table", "results_table"]
+__all__ = ["calibrated_table", "conditions_table", "differences_table", "results_table"]
 
 
 def results_table(results: Sequence[Result], *, title: str | None = None) -> Table:
     """Error rates with their intervals below them, two lines a result; fits 80 columns.
 
-    A list on which a mean was subtracted is marked, and the caption says of what.
+    What a score is beside a cosine is marked, and said in the caption.
 
     Raises:
         ValueError: there are no results, or their priors differ.
     """
     priors = common_priors(results)
     resampling = results[0].intervals
-    means = _marks_of_means(results)
+    marks = _marks(results)
     table = Table(
         title=title,
         caption=Text(
             f"Below each figure its {100 * resampling.level:g} % interval, by bootstrap over "
             f"{resampling.unit}s. minDCF: normalised, costs 1, p the prior of a target trial."
-            + "".join(f" {mark} Less {mean}." for mean, mark in means.items())
+            + "".join(f" {mark} {_said(protocol)}." for protocol, mark in marks.items())
         ),
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -45,12 +45,40 @@ def results_table(results: Sequence[Result], *, title: str | None = None) -> Tab
     for result in results:
         counts = result.counts
         table.add_row(
-            _pair(result.name + means.get(result.protocol.mean_subtraction, ""), result.model.name),
+            _pair(result.name + marks.get(result.protocol, ""), result.model.name),
             _pair(f"{counts.targets:,}", f"{counts.nontargets:,}"),
             f"{counts.speakers:,}",
             _pair(per_cent(result.eer.value), interval(result.eer, scale=100, places=2)),
             *(_pair(f"{cost.value:.3f}", interval(cost)) for cost in result.min_dcf),
         )
+    return table
+
+
+def calibrated_table(results: Sequence[Result]) -> Table:
+    """What calibrated scores cost, against the least that they could, two lines a result; fits 80 columns.
+
+    Raises:
+        ValueError: there are no results, or their priors differ.
+    """
+    table = Table(
+        title="believed as log-likelihood ratios",
+        caption="Below each cost its interval. Cllr in bits: 1 where nothing is told; minCllr: the least with the scores in "
+        "this order. actDCF: minDCF's cost, decided by what the ratios say.",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        leading=1,
+    )
+    table.add_column("list\nsystem", overflow="fold")
+    for head in ("Cllr\n", "minCllr", *(f"actDCF\np {p:g}" for p in common_priors(results))):
+        table.add_column(head, justify="right", no_wrap=True)
+    for result in results:
+        if (costs := result.calibrated) is not None:
+            table.add_row(
+                _pair(result.name, result.model.name),
+                _pair(f"{costs.cllr.value:.3f}", interval(costs.cllr)),
+                f"{costs.min_cllr:.3f}",
+                *(_pair(f"{cost.value:.3f}", interval(cost)) for cost in costs.act_dcf),
+            )
     return table
 
 
@@ -111,13 +139,20 @@ def differences_table(comparison: Comparison) -> Table:
     return table
 
 
-def _marks_of_means(results: Sequence[Result]) -> dict[object, str]:
-    """``*``, ``**`` ... by the mean that was subtracted."""
-    means = dict.fromkeys(result.protocol.mean_subtraction for result in results)
-    return {
-        mean: "*" * number
-        for number, mean in enumerate((m for m in means if not isinstance(m, str)), start=1)
-    }
+def _marks(results: Sequence[Result]) -> dict[Protocol, str]:
+    """``*``, ``**`` ... by the protocol, where scores are more than the cosine of embeddings as they are."""
+    marked = [protocol for result in results if _said(protocol := result.protocol)]
+    return {protocol: "*" * number for number, protocol in enumerate(dict.fromkeys(marked), start=1)}
+
+
+def _said(protocol: Protocol) -> str:
+    """What a protocol learnt from others, in words; nothing where that is nothing."""
+    mean = protocol.mean_subtraction
+    said = [protocol.scoring, f"less {mean}" if not isinstance(mean, str) else "", protocol.normalisation]
+    words = "; ".join(
+        str(one) for one in said if one and one not in ("cosine", "as given", "none", "not known")
+    )
+    return f"{words[:1].upper()}{words[1:]}"
 
 
 def _pair(above: str, below: str) -> Text:
