@@ -62,8 +62,8 @@ def calibrated_table(results: Sequence[Result]) -> Table:
     """
     table = Table(
         title="believed as log-likelihood ratios",
-        caption="Below each cost its interval. Cllr in bits: 1 where nothing is told; minCllr: the least with the scores in "
-        "this order. actDCF: minDCF's cost, decided by what the ratios say.",
+        caption="Below each cost its interval. Cllr in bits: 1 where nothing is told; minCllr: the least of this "
+        "order. actDCF: minDCF's cost, decided by what the ratios say.",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         leading=1,
