@@ -1,6 +1,10 @@
-"""The two-covariance model: against Gaussians written out whole, and against the analysis of variance."""
+"""The two-covariance model: against Gaussians written out whole, the analysis of variance, and SpeechBrain."""
 
 from __future__ import annotations
+
+import importlib.util
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,3 +166,53 @@ def test_too_few_utterances_and_dimensions_that_never_vary_are_refused() -> None
     x[:, 2] = 1.0
     with pytest.raises(TrialError, match="vary in fewer dimensions than they have"):
         TwoCovariance.fit(SpeakerStatistics.of(x, labels))
+
+
+@pytest.fixture(scope="module")
+def speechbrain() -> types.ModuleType:
+    """Its PLDA, a file that needs nothing else of it."""
+    path = Path(__file__).resolve().parents[2] / ".oracles/speechbrain/processing/PLDA_LDA.py"
+    spec = importlib.util.spec_from_file_location("speechbrain_plda", path)
+    if not path.exists() or spec is None or spec.loader is None:
+        pytest.skip("no oracles here: make oracles")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def statistics(toolkit: types.ModuleType, vectors: NDArray[np.float64], names: list[str]) -> object:
+    """Vectors in SpeechBrain's form; it sorts by name."""
+    return toolkit.StatObject_SB(
+        modelset=np.array(names, dtype=object),
+        segset=np.array([f"{name}-{row:04d}" for row, name in enumerate(names)], dtype=object),
+        start=np.array([None] * len(names)),
+        stop=np.array([None] * len(names)),
+        stat0=np.ones((len(names), 1)),
+        stat1=vectors.copy(),
+    )
+
+
+def test_scores_are_those_of_speechbrain(speechbrain: types.ModuleType) -> None:
+    truth = model()
+    x = np.random.default_rng(2).normal(0, 3, (30, 5))
+    enrolled, tested = (
+        statistics(speechbrain, rows, [f"{side}{i:02d}" for i in range(len(rows))])
+        for side, rows in (("e", x[:12]), ("t", x[12:]))
+    )
+    asked = speechbrain.Ndx(models=enrolled.modelset, testsegs=tested.segset)
+    theirs = speechbrain.fast_PLDA_scoring(
+        enrolled, tested, asked, truth.mean, np.linalg.cholesky(truth.between), truth.within
+    )
+    sides = truth.sides(x[:12], np.ones(12, np.int64), x[12:])
+    np.testing.assert_allclose(sides.enrol @ sides.test.T, theirs.scoremat, rtol=1e-9, atol=1e-9)
+
+
+def test_the_model_is_as_likely_as_the_one_that_speechbrain_learns(speechbrain: types.ModuleType) -> None:
+    x, labels = drawn(model(3), [2, 5, 9] * 40)
+    theirs = speechbrain.PLDA(rank_f=5, nb_iter=20)
+    theirs.plda(statistics(speechbrain, x, [f"s{label:03d}" for label in labels]))
+    data = SpeakerStatistics.of(x, labels)
+    of_theirs = TwoCovariance(theirs.mean, theirs.F @ theirs.F.T, theirs.Sigma).log_likelihood(data)
+    ours = TwoCovariance.fit(data).log_likelihoods[-1]
+    # Theirs keeps the mean of all utterances, where the most likely one is that of speakers.
+    assert of_theirs <= ours <= of_theirs + 0.01

@@ -14,7 +14,10 @@ __all__ = ["Backend"]
 
 
 class Backend(Protocol):
-    """A rule of scoring whose scores are inner products, so that a list, or a cohort, is scored by matrix products."""
+    """A rule of scoring whose scores are inner products, so that a list, or a cohort, is scored by matrix products.
+
+    The score of two utterances is the same whichever of them is enrolled.
+    """
 
     def sides(self, embedded: Embedded, mean: NDArray[np.floating[Any]] | None = None) -> Sides:
         """The rows of utterances and models on either side of a trial.

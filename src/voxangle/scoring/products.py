@@ -27,8 +27,8 @@ class Sides:
     trials which tie do so in any order of the list; and a cosine does not pass 1.
 
     Attributes:
-        enrol: shape (K, P), of what may be enrolled.
-        test: shape (at least U, P), of what may be tested; ``enrol`` itself where a score is blind to the side.
+        enrol: shape (K, P), of what may be enrolled: utterances, then models.
+        test: shape (at least U, P), of what may be tested: utterances.
     """
 
     enrol: NDArray[np.float64]
@@ -42,14 +42,14 @@ def trial_scores(sides: Sides, trials: Trials) -> NDArray[np.float32]:
         sides: rows for ``trials.keys`` on the side of enrolments, for ``trials.utterances`` on that of tests.
         trials: the pairs to score.
     """
-    enrol, enrol_row = used(trials.enrol, len(sides.enrol))
-    test, test_row = used(trials.test, len(sides.test))
+    enrol, enrol_row = _used(trials.enrol, len(sides.enrol))
+    test, test_row = _used(trials.test, len(sides.test))
     if enrol.size * test.size <= _DENSE * len(trials):
         return _dense(sides.enrol[enrol], sides.test[test], enrol_row, test_row)
     return _sparse(sides, trials)
 
 
-def used(side: NDArray[np.int64], rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _used(side: NDArray[np.int64], rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The rows that stand on a side, ascending, and the place of each trial's among them."""
     there = np.zeros(rows, dtype=bool)
     there[side] = True

@@ -118,7 +118,7 @@ class PLDAScoring(LearntFrom):
         lda: dimensions that linear discriminant analysis left; ``None`` for all.
         whitening: whether the total covariance was made the identity.
         length_normalisation: whether embeddings then had unit length.
-        iterations: of expectation-maximisation, until the likelihood stood still.
+        iterations: of expectation-maximisation, fewer than the most where the likelihood stood still.
     """
 
     rule: Literal["two-covariance PLDA, log-likelihood ratio"] = "two-covariance PLDA, log-likelihood ratio"

@@ -122,30 +122,19 @@ class ScoreNormaliser:
                 f"{where}: the embeddings have {self.cohort.vectors.shape[1]} dimensions, those of the trials others; "
                 "take the same model's embeddings"
             )
-        if sides.enrol is sides.test:
-            both = self._statistics(sides.enrol, cohort.test, (trials.enrol, trials.test), trials)
-            statistics = both, both
-        else:
-            statistics = (
-                self._statistics(sides.enrol, cohort.test, (trials.enrol,), trials),
-                self._statistics(sides.test, cohort.enrol, (trials.test,), trials),
-            )
+        # Also those that are tested are utterances with a row on the side of enrolments.
+        found = self._statistics(sides.enrol, cohort.test, trials)
         total = np.zeros(len(trials))
-        for of_side, place in zip(statistics, (trials.enrol, trials.test), strict=True):
-            total += (scores - of_side.mean[place]) / of_side.deviation[place]
+        for side in (trials.enrol, trials.test):
+            total += (scores - found.mean[side]) / found.deviation[side]
         return (total / 2).astype(np.float32)
 
     def _statistics(
-        self,
-        rows: NDArray[np.float64],
-        cohort: NDArray[np.float64],
-        places: tuple[NDArray[np.int64], ...],
-        trials: Trials,
+        self, rows: NDArray[np.float64], cohort: NDArray[np.float64], trials: Trials
     ) -> CohortStatistics:
         """Of the rows that stand in the trials; those of others are not a number."""
         there = np.zeros(len(rows), dtype=bool)
-        for place in places:
-            there[place] = True
+        there[trials.enrol] = there[trials.test] = True
         used = np.flatnonzero(there)
         found = cohort_statistics(rows[used], cohort, self.top)
         longest = float(np.linalg.norm(cohort, axis=1).max())
