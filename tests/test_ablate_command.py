@@ -323,6 +323,33 @@ def test_a_run_that_diverges_ends_no_other_and_is_not_repeated(
         do_runs(runs, MadeUp(), QUIET)
 
 
+def test_results_of_another_model_or_list_are_measured_again(
+    quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, (run,) = planned(quick, tmp_path, "objective=aam", 1)
+    run.folder.mkdir(parents=True)
+    (run.folder / "outcome.json").write_text('{"state": "trained", "model_sha256": "this"}')
+    held_out = MadeUp(speakers=4)
+    result = held_out.result(0.5, 1)
+    path = run.folder / "evaluation" / "made-up" / "drawn.json"
+    of_this = result.model_copy(update={"model": Model(name="aam", sha256="this")})
+    of_this.write(path)
+    (known,) = do_runs([run], held_out, QUIET)
+    assert known.results[0].eer == of_this.eer
+
+    monkeypatch.setattr("voxangle.ablation.runs.Embedder.load", lambda _folder: None)
+    measured: list[Result] = []
+    monkeypatch.setattr(held_out, "measure", lambda *_: measured.append(of_this) or [of_this])
+    held_out.lists = {"drawn": "another list by now"}
+    do_runs([run], held_out, QUIET)
+    held_out.lists = {"drawn": of_this.trials_sha256}
+    result.write(path)
+    do_runs([run], held_out, QUIET)
+    path.with_suffix(".parquet").unlink()
+    do_runs([run], held_out, QUIET)
+    assert len(measured) == 3
+
+
 def test_two_variants_that_are_one_recipe_are_refused(quick: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="'full' and '\\+margin' are one and the same recipe"):
         planned(quick, tmp_path, "objective=full,+margin", 1)

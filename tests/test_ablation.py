@@ -173,7 +173,8 @@ def replicates(errors: np.ndarray, weights: np.ndarray) -> Replicates:
     return Replicates(
         figures=np.array([errors.mean()]),
         draws=(weights @ errors / count)[:, None],
-        noisy=np.zeros((0, 1)),  # no trial is of a pair of speakers
+        speakers=count,
+        noisy=np.zeros((2, 0, 1)),  # no trial is of a pair of speakers
         left_out=((errors.sum() - errors) / (count - 1))[:, None],
     )
 

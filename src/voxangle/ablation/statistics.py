@@ -31,7 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from voxangle.metrics import Interval
 from voxangle.metrics.bootstrap import _error_rates, _resampled, _Sides
-from voxangle.metrics.intervals import Replicates
+from voxangle.metrics.intervals import Differences, Replicates
 
 __all__ = ["OverSeeds", "difference_over_seeds", "mean_over_seeds", "replicates_of"]
 
@@ -56,7 +56,7 @@ def replicates_of(
     seed, so that what comes of several models can be subtracted and averaged.
     """
     sides = _Sides.of(target, enrol_speaker, test_speaker, None, None)
-    return _resampled(_error_rates(sides, scores, priors), sides, replicates, seed)
+    return _resampled(_error_rates(sides, scores, priors), sides, replicates, seed, noise=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class OverSeeds:
         seeds: that count, ascending.
         values: shape (figures,), on the list itself.
         intervals: of each figure.
-        p_values: of each figure, two-sided, that it is 0.
+        p_values: of each figure of a difference, two-sided, that it is 0; empty of a mean.
         spreads: shape (figures,), standard deviation over the seeds; NaN of one seed.
     """
 
@@ -111,24 +111,35 @@ def _over_seeds(figures: Mapping[int, Replicates], level: float) -> OverSeeds:
     seeds = tuple(sorted(figures))
     of_seed = [figures[one] for one in seeds]
     on_list = np.stack([one.figures for one in of_seed])
-    mean = Replicates(
+    mean = replace(
+        of_seed[0],
         **{
             part.name: np.mean([getattr(one, part.name) for one in of_seed], axis=0)
-            for part in fields(Replicates)
-        }
+            for part in fields(of_seed[0])
+            if isinstance(getattr(of_seed[0], part.name), np.ndarray)
+        },
     )
     if len(seeds) == 1:
+        p_values = tuple(mean.p_values()) if isinstance(mean, Differences) else ()
         spreads = np.full(on_list.shape[1], np.nan)
-        return OverSeeds(seeds, mean.figures, tuple(mean.intervals(level)), tuple(mean.p_values()), spreads)
+        return OverSeeds(seeds, mean.figures, tuple(mean.intervals(level)), p_values, spreads)
     spreads = on_list.std(axis=0, ddof=1)
     student = _student(len(seeds) - 1)
-    intervals, p_values = [], []
-    for ends, error in zip(_confidence(mean), spreads / np.sqrt(len(seeds)), strict=True):
-        values = np.add.outer(ends, error * student).ravel()
-        low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()
-        intervals.append(Interval(low, high))
-        p_values.append(_beyond_zero(values, least=1 / (mean.used + 1)))
-    return OverSeeds(seeds, mean.figures, tuple(intervals), tuple(p_values), spreads)
+    errors = spreads / np.sqrt(len(seeds))
+    values = [
+        np.add.outer(ends, error * student).ravel()
+        for ends, error in zip(_confidence(mean), errors, strict=True)
+    ]
+    ends = [np.quantile(one, [(1 - level) / 2, (1 + level) / 2]).tolist() for one in values]
+    return OverSeeds(
+        seeds,
+        mean.figures,
+        tuple(Interval(low, high) for low, high in ends),
+        tuple(_beyond_zero(one, least=1 / (mean.used + 1)) for one in values)
+        if isinstance(mean, Differences)
+        else (),
+        spreads,
+    )
 
 
 def _confidence(mean: Replicates) -> NDArray[np.float64]:
