@@ -63,6 +63,13 @@ def test_a_convex_curve_keeps_every_point() -> None:
     assert lower_hull(x, y)[0].size == 61
 
 
+def test_a_point_that_comes_to_lie_in_a_line_is_no_vertex() -> None:
+    # Of slopes 10 and 10 once the point between 9 and 11 is gone: the only one that the first round drops.
+    downs = [*range(20, 10, -1), 9, 11, 10, *range(8, 0, -1)]
+    x, y = points_of([(1, down) for down in downs])
+    assert np.setdiff1d(x, lower_hull(x, y)[0]).tolist() == [11, 12]
+
+
 @pytest.mark.parametrize("length", [100, 30_000])
 def test_a_last_point_that_undoes_a_convex_curve_one_by_one_is_settled_at_once(length: int) -> None:
     # No point but the last is above the line between its neighbours, until the one after it is gone: a round each.

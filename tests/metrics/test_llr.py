@@ -173,14 +173,15 @@ def test_an_llr_at_the_threshold_is_accepted() -> None:
     assert act_dcf([1.0], [0.0], p_target=0.5) == 1
 
 
-def test_an_llr_of_single_precision_is_not_compared_with_a_rounded_threshold() -> None:
-    threshold = math.log(0.99 / 0.01)
+@pytest.mark.parametrize("p", [0.01, 0.02, 0.05, 0.1])  # thresholds that single precision rounds up, and down
+def test_an_llr_of_single_precision_is_not_compared_with_a_rounded_threshold(p: float) -> None:
+    threshold = math.log((1 - p) / p)
     nearest = np.float32(threshold)
     below = nearest if float(nearest) < threshold else np.nextafter(nearest, np.float32(0))
     above = np.nextafter(below, np.float32(100))
     assert float(below) < threshold < float(above)
-    assert act_dcf(np.array([below]), np.array([-9], np.float32)) == 1
-    assert act_dcf(np.array([above]), np.array([-9], np.float32)) == 0
+    assert act_dcf(np.array([below]), np.array([-9], np.float32), p_target=p) == 1
+    assert act_dcf(np.array([above]), np.array([-9], np.float32), p_target=p) == 0
 
 
 @pytest.mark.parametrize("measure", [cllr, act_dcf, min_cllr])

@@ -95,13 +95,13 @@ class CoarseCurve:
     @cached_property
     def rejected(self) -> NDArray[np.int64]:
         """Shape (bins + 1,), trials of both classes below each edge."""
-        return self.missed - self.alarms + self.alarms[0]
+        rejected: NDArray[np.int64] = self.missed - self.alarms + self.alarms[0]
+        return rejected
 
-    def widened(self, first: int, last: int) -> tuple[int, int]:
-        """Bins ``[first, last)`` and the nearest on either side that hold a score."""
-        left = int(np.searchsorted(self.rejected, self.rejected[first], side="left")) - 1
-        right = int(np.searchsorted(self.rejected, self.rejected[last], side="right"))
-        return max(left, 0), min(right, self.rejected.size - 1)
+    def next_score(self, edge: int) -> int:
+        """The edge above the first bin from ``edge`` on that holds a score; the last edge where none does."""
+        above = int(np.searchsorted(self.rejected, self.rejected[edge], side="right"))
+        return min(above, self.rejected.size - 1)
 
 
 def _chunks(scores: Scores) -> Iterator[Scores]:

@@ -44,7 +44,7 @@ def lower_hull(x: Counts, y: Counts) -> tuple[Counts, Counts]:
 def _by_stack(x: Counts, y: Counts) -> tuple[Counts, Counts]:
     hull: list[tuple[int, int]] = []
     for point in zip(x.tolist(), y.tolist(), strict=True):
-        while len(hull) > 1 and not _turns_up(*hull[-2:], point):
+        while len(hull) > 1 and not _turns_up(hull[-2], hull[-1], point):
             hull.pop()
         hull.append(point)
     vertices = np.array(hull, dtype=np.int64)

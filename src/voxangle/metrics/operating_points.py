@@ -171,9 +171,9 @@ class SortedScores:
         return lower_hull(*self._stretch(0, self._bins.count).corners())
 
     def _stretch(self, first: int, last: int) -> Stretch:
-        # With a score beyond either end, where there is one, so that each vertex has its threshold.
+        # Every vertex that is looked for has a score of these bins below it (or none at all); above it may be the next.
         edges = self._edges
-        first, last = edges.widened(first, last)
+        last = edges.next_score(last)
         # Most of the list, where it is short, or where a far outlier makes the bins wide: all is sorted, once.
         if 2 * (edges.rejected[last] - edges.rejected[first]) > edges.rejected[-1]:
             return Stretch(self.target, self.nontarget, 0, self._nontargets.size)

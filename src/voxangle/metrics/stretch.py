@@ -92,4 +92,5 @@ class Stretch:
 def next_above(score: np.floating[Any]) -> np.floating[Any]:
     """The least number of the score's own precision that is greater; infinity after the greatest."""
     with np.errstate(over="ignore"):
-        return np.nextafter(score, type(score)(np.inf))
+        above: np.floating[Any] = np.nextafter(score, type(score)(np.inf))
+    return above
