@@ -71,7 +71,7 @@ def _of_list(name: str, path: Path, models: Path | None, rounds: int) -> Iterato
     bounds = {
         "read": 5,
         "cosine": 3,
-        "PLDA": 5,
+        "PLDA": 20,
         f"cosine + AS-norm, top {_TOP} of {_IMPOSTORS:,}": 60,
         f"PLDA + AS-norm, top {_TOP} of {_IMPOSTORS:,}": 60,
         "cosine + EER + minDCF": 5,
