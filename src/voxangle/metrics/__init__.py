@@ -3,9 +3,12 @@
 from voxangle.metrics.bootstrap import (
     Bootstrap,
     Interval,
+    LlrBootstrap,
     PairedDifference,
     bootstrap,
+    llr_bootstrap,
     paired_difference,
+    replicate_rates,
 )
 from voxangle.metrics.calibration import (
     FEWEST_TRIALS,
@@ -23,6 +26,7 @@ __all__ = [
     "Bootstrap",
     "Interval",
     "LinearCalibration",
+    "LlrBootstrap",
     "OperatingPoint",
     "PairedDifference",
     "SortedScores",
@@ -33,7 +37,9 @@ __all__ = [
     "eer",
     "fit_calibration",
     "fit_linear",
+    "llr_bootstrap",
     "min_cllr",
     "min_dcf",
     "paired_difference",
+    "replicate_rates",
 ]

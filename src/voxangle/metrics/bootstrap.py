@@ -1,41 +1,62 @@
-"""Confidence intervals by bootstrap over speakers.
+r"""Confidence intervals by bootstrap over speakers, or over speakers and their sessions.
 
-Trials are not independent: a hard voice spoils all of its trials at once. What was drawn from the
-population is the speakers, so they are what is drawn again, with replacement. A speaker drawn ``w`` times
-stands for ``w`` people: each brings her own target trials, and each pair of people their non-target trials.
-Hence a target trial of speaker ``a`` weighs ``w_a``, a non-target trial of ``a`` and ``b`` weighs
-``w_a w_b`` (the pigeonhole bootstrap of Owen 2007, arXiv:0712.1111; the subsets bootstrap of Bolle, Ratha and
-Pankanti 2004 keeps all of a person's trials together for the same reason). A copy does not meet her own copy:
-the list has no such non-target trial. Error rates are computed anew from the weighted trials, thresholds
-included.
+Trials are not independent: a hard voice spoils all of its trials at once. What was drawn from the population is the
+speakers, so they are what is drawn again, with replacement. A speaker drawn :math:`w` times stands for :math:`w`
+people: each brings her own target trials, and each pair of people their non-target trials. Hence a target trial of
+speaker :math:`a` weighs :math:`w_a`, a non-target trial of :math:`a` and :math:`b` weighs :math:`w_a w_b` (the
+pigeonhole bootstrap of Owen 2007, arXiv:0712.1111; the subsets bootstrap of Bolle, Ratha and Pankanti 2004 keeps all of
+a person's trials together for the same reason). A copy does not meet her own copy: the list has no such non-target
+trial. A non-target trial within one speaker (a wrong label of the list) comes with her, like a target trial. Error
+rates are computed anew from the weighted trials, thresholds included.
 
-The ends are bias-corrected percentiles (Efron 1981, "Nonparametric standard errors and confidence
-intervals", section 7). A minimum over thresholds flatters a small list, and a replicate even more than the
-list itself: plain percentiles of minDCF would sit too low. The correction mends what a bootstrap can see of
-that; with few speakers minDCF stays optimistic, and so does its interval.
+With sessions there is a second stage. Of a speaker with :math:`m` sessions who was drawn :math:`w` times, :math:`w m`
+sessions are drawn with replacement; session :math:`i` comes out :math:`u_i` times. Then weighs
+
+- a trial of two speakers :math:`u_{a i} u_{b j}`;
+- a trial within one session :math:`u_i`: it comes with the session;
+- a trial across two sessions of one speaker :math:`u_i u_j\, m / (m w - 1)`: a copy of a session does not meet itself,
+  so that pairs of different sessions are drawn too rarely by :math:`(m w - 1) / m w`, the more the fewer sessions there
+  are; the factor makes up for it, and the weight is :math:`w` on average, like that of a trial within one session.
+
+The first stage alone already carries the scatter of the sessions, because a speaker's come and go with her (Davison and
+Hinkley 1997, "Bootstrap methods and their application", section 3.8): over speakers alone an interval is as wide as it
+should be for new speakers in new sessions, over sessions too it is wider. Ask for it where a list has so few speakers,
+or sessions so unlike, that one would rather err on the side of caution.
+
+How draws become intervals and p-values, see ``voxangle.metrics.intervals``.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
+from itertools import chain
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voxangle.errors import TrialError
+from voxangle.metrics.intervals import Interval, Replicates
+from voxangle.metrics.weighted_rates import WeightedTrials
 
-__all__ = ["Bootstrap", "Interval", "PairedDifference", "bootstrap", "paired_difference"]
+__all__ = [
+    "Bootstrap",
+    "Interval",
+    "LlrBootstrap",
+    "PairedDifference",
+    "bootstrap",
+    "llr_bootstrap",
+    "paired_difference",
+    "replicate_rates",
+]
 
-
-@dataclass(frozen=True)
-class Interval:
-    """The ends of a confidence interval."""
-
-    low: float
-    high: float
+_COLUMNS = 128  # replicates side by side
+_BLOCK = 1024  # pairs of units
+_SHARE = 4  # of the draws one gets noise, there and back
+_GROUPS = 100  # of speakers left out, at most: enough for the skewness
+_Table = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -45,8 +66,7 @@ class Bootstrap:
     Attributes:
         eer: of the equal error rate.
         min_dcf: of the normalised minimum cost, one for each prior asked for.
-        speakers: how many speakers the intervals rest on; with few of them an interval is rough, and too
-            narrow.
+        speakers: how many speakers the intervals rest on; with few of them an interval is rough, and too narrow.
         replicates: how many replicates were used.
         discarded: replicates left out because they held no target or no non-target trial.
     """
@@ -59,21 +79,41 @@ class Bootstrap:
 
 
 @dataclass(frozen=True)
+class LlrBootstrap:
+    """Intervals of what calibrated log-likelihood ratios cost on one list.
+
+    Attributes:
+        cllr: of Cllr, in bits.
+        act_dcf: of the normalised actual cost, one for each prior asked for.
+        speakers: how many speakers the intervals rest on.
+        replicates: how many replicates were used.
+        discarded: replicates left out because they held no target or no non-target trial.
+    """
+
+    cllr: Interval
+    act_dcf: tuple[Interval, ...]
+    speakers: int
+    replicates: int
+    discarded: int
+
+
+@dataclass(frozen=True)
 class PairedDifference:
     """First system minus second on the same trials, with intervals over the same draws of speakers.
 
-    Negative means that the first system errs less. A difference is told from chance where its interval
-    leaves out 0.
+    Negative means that the first system errs less. A difference is told from chance where its interval leaves out 0.
 
     Attributes:
         eer: difference of the equal error rates.
         eer_interval: its interval.
         min_dcf: differences of the minimum costs, one for each prior asked for.
         min_dcf_intervals: their intervals.
-        first_better: share of the replicates in which the first system has the lower equal error rate (ties
-            half).
+        first_better: share of the replicates in which the first system has the lower equal error rate (ties half).
         speakers: how many speakers the intervals rest on.
         replicates: how many replicates were used.
+        p_value: two-sided, of no difference of the equal error rates: less than 1 - level exactly where the interval
+            leaves out 0, and at least 1 / (replicates + 1).
+        p_values: likewise of the minimum costs.
     """
 
     eer: float
@@ -83,6 +123,8 @@ class PairedDifference:
     first_better: float
     speakers: int
     replicates: int
+    p_value: float = math.nan
+    p_values: tuple[float, ...] = ()
 
 
 def bootstrap(
@@ -95,8 +137,10 @@ def bootstrap(
     replicates: int = 1000,
     seed: int = 0,
     level: float = 0.95,
+    enrol_session: ArrayLike | None = None,
+    test_session: ArrayLike | None = None,
 ) -> Bootstrap:
-    """Intervals of EER and minDCF (unit costs) by resampling speakers.
+    """Intervals of EER and minDCF (unit costs) by resampling speakers, and their sessions where these are given.
 
     Args:
         scores: shape (trials,).
@@ -107,16 +151,42 @@ def bootstrap(
         replicates: how many times to draw the speakers.
         seed: of the draws; one seed gives one result.
         level: of the intervals, in (0, 1).
+        enrol_session: shape (trials,), which of the speaker's sessions the enrolment side is from: names or numbers,
+            which may be the same for different speakers. A model of several sessions counts as one of its own.
+        test_session: shape (trials,), likewise of the test side.
 
     Raises:
         TrialError: a class is empty, a label contradicts the speakers, or no replicate holds both classes.
     """
-    speakers = _Speakers.of(target, enrol_speaker, test_speaker)
-    system = _WeightedTrials(scores, speakers)
-    estimates = system.rates(speakers.once(), priors)
-    usable = _usable([system.rates(weights, priors) for weights in speakers.draws(replicates, seed)])
-    eer, *costs = _intervals(estimates, usable, level)
-    return Bootstrap(eer, tuple(costs), speakers.count, len(usable), replicates - len(usable))
+    sides = _Sides.of(target, enrol_speaker, test_speaker, enrol_session, test_session)
+    resampled = _resampled(_error_rates(sides, scores, priors), sides, replicates, seed)
+    eer, *costs = resampled.intervals(level)
+    return Bootstrap(eer, tuple(costs), sides.speakers, resampled.used, replicates - resampled.used)
+
+
+def llr_bootstrap(
+    llrs: ArrayLike,
+    target: ArrayLike,
+    enrol_speaker: ArrayLike,
+    test_speaker: ArrayLike,
+    *,
+    priors: Sequence[float] = (0.01, 0.05),
+    replicates: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    enrol_session: ArrayLike | None = None,
+    test_session: ArrayLike | None = None,
+) -> LlrBootstrap:
+    """Intervals of Cllr and actDCF (unit costs), over the same draws of speakers as those of ``bootstrap``.
+
+    Both are means over trials, so that their weighted sums over all trials of two speakers are formed but once.
+
+    Args and errors are those of ``bootstrap``, with ``llrs`` finite natural logarithms in place of the scores.
+    """
+    sides = _Sides.of(target, enrol_speaker, test_speaker, enrol_session, test_session)
+    resampled = _resampled(_llr_costs(sides, llrs, priors), sides, replicates, seed)
+    cllr, *costs = resampled.intervals(level)
+    return LlrBootstrap(cllr, tuple(costs), sides.speakers, resampled.used, replicates - resampled.used)
 
 
 def paired_difference(
@@ -130,151 +200,247 @@ def paired_difference(
     replicates: int = 1000,
     seed: int = 0,
     level: float = 0.95,
+    enrol_session: ArrayLike | None = None,
+    test_session: ArrayLike | None = None,
 ) -> PairedDifference:
     """Intervals of the difference between two systems: both are measured on the same draws of speakers.
 
     Arguments and errors are those of ``bootstrap``; the trials of both systems are in one order.
     """
-    speakers = _Speakers.of(target, enrol_speaker, test_speaker)
-    first, second = _WeightedTrials(first_scores, speakers), _WeightedTrials(second_scores, speakers)
-
-    def difference(weights: NDArray[np.int64]) -> NDArray[np.float64]:
-        return first.rates(weights, priors) - second.rates(weights, priors)
-
-    estimates = difference(speakers.once())
-    usable = _usable([difference(weights) for weights in speakers.draws(replicates, seed)])
-    eer_interval, *cost_intervals = _intervals(estimates, usable, level)
-    eer, *costs = estimates.tolist()
+    sides = _Sides.of(target, enrol_speaker, test_speaker, enrol_session, test_session)
+    first, second = (
+        _resampled(_error_rates(sides, scores, priors), sides, replicates, seed, noise=True)
+        for scores in (first_scores, second_scores)
+    )
+    difference = first - second
+    eer, *costs = difference.figures.tolist()
+    eer_interval, *cost_intervals = difference.intervals(level)
+    p_value, *p_values = difference.p_values()
     return PairedDifference(
         eer=eer,
         eer_interval=eer_interval,
         min_dcf=tuple(costs),
         min_dcf_intervals=tuple(cost_intervals),
-        first_better=_share_below(usable[:, 0], 0.0),
-        speakers=speakers.count,
-        replicates=len(usable),
+        first_better=difference.shares_below_zero()[0],
+        speakers=sides.speakers,
+        replicates=difference.used,
+        p_value=p_value,
+        p_values=tuple(p_values),
     )
 
 
+def replicate_rates(
+    scores: ArrayLike,
+    target: ArrayLike,
+    enrol_speaker: ArrayLike,
+    test_speaker: ArrayLike,
+    *,
+    priors: Sequence[float] = (0.01, 0.05),
+    replicates: int = 1000,
+    seed: int = 0,
+    enrol_session: ArrayLike | None = None,
+    test_session: ArrayLike | None = None,
+) -> NDArray[np.float64]:
+    """EER and minDCFs of the list and of every draw of its speakers, to be combined over systems by the caller.
+
+    The draws depend on nothing but the set of speakers (of sessions), the seed and their number; fewer replicates are
+    the first of more. A difference of two systems scatters too much in them (see ``Differences``, whose intervals allow
+    for that).
+
+    Args and errors are those of ``bootstrap``.
+
+    Returns:
+        Shape (replicates + 1, 1 + priors). Row 0 is the list itself; a row is NaN where a draw lacks a class.
+    """
+    sides = _Sides.of(target, enrol_speaker, test_speaker, enrol_session, test_session)
+    rates = _error_rates(sides, scores, priors)
+    return np.concatenate([rates(table) for table in chain([sides.once()], sides.draws(replicates, seed))])
+
+
+class _Figures(Protocol):
+    def __call__(self, table: _Table, added: _Table | None = None, sign: int = 1) -> NDArray[np.float64]:
+        """Of trials that weigh the product of two rows of a table, plus or minus that of another: a row a column."""
+
+
+def _resampled(
+    figures: _Figures, sides: _Sides, replicates: int, seed: int, *, noise: bool = False
+) -> Replicates:
+    once = figures(sides.once())
+    noisy = [np.empty((2, 0, once.size))]
+    random = np.random.default_rng([seed, 2])
+    for table in sides.draws(math.ceil(replicates / _SHARE), seed) if noise else ():
+        added = sides.pair_noise(table, random)
+        noisy.append(np.stack([figures(table, added, sign) for sign in (1, -1)]))
+    return Replicates(
+        figures=once[0],
+        draws=np.concatenate([figures(table) for table in sides.draws(replicates, seed)]),
+        left_out=figures(sides.left_out()),
+        speakers=sides.speakers,
+        noisy=np.concatenate(noisy, axis=1),
+    )
+
+
+def _error_rates(sides: _Sides, scores: ArrayLike, priors: Sequence[float]) -> _Figures:
+    trials = WeightedTrials(scores, sides.target, sides.left, sides.right)
+    return lambda table, added=None, sign=1: trials.rates(table, priors, added, sign)
+
+
+def _llr_costs(sides: _Sides, llrs: ArrayLike, priors: Sequence[float]) -> _Figures:
+    """Cllr, then actDCF at each prior."""
+    values = np.asarray(llrs, np.float64)
+    if values.shape != sides.target.shape:
+        raise ValueError(f"{sides.target.size} trials, but log-likelihood ratios of shape {values.shape}")
+    if not np.isfinite(values).all():
+        raise TrialError("a log-likelihood ratio is NaN or infinite; its cost has no interval")
+    classes = []
+    for is_target, sign in ((True, -1.0), (False, 1.0)):
+        chosen = sides.target == is_target
+        own = values[chosen]
+        costs = [np.ones_like(own), np.logaddexp(0, sign * own) / (2 * math.log(2))]
+        for p in priors:
+            wrong = (own >= math.log((1 - p) / p)) != is_target
+            costs.append(wrong * ((p if is_target else 1 - p) / min(p, 1 - p)))
+        # All trials whose weights are the same count together.
+        rows = sides.left[chosen] * (1 + sides.right.max()) + sides.right[chosen]
+        _, first, group = np.unique(rows, return_index=True, return_inverse=True)
+        sums = np.stack([np.bincount(group, weights=cost) for cost in costs])
+        classes.append((sums, sides.left[chosen][first], sides.right[chosen][first]))
+
+    def figures(table: _Table, added: _Table | None = None, sign: int = 1) -> NDArray[np.float64]:
+        means: Any = 0
+        with np.errstate(invalid="ignore"):  # 0 / 0 where a class has no weight
+            for sums, left, right in classes:
+                total = np.zeros((len(sums), table.shape[1]))
+                for i in range(0, left.size, _BLOCK):
+                    some = slice(i, i + _BLOCK)
+                    weights = table[left[some]] * table[right[some]]
+                    if added is not None:
+                        weights += sign * added[left[some]] * added[right[some]]
+                    total += sums[:, some] @ weights
+                means = means + total[1:] / total[0]
+        return np.asarray(means.T, np.float64)
+
+    return figures
+
+
 @dataclass(frozen=True, eq=False)
-class _Speakers:
+class _Sides:
+    """Who is resampled, and of which two rows of a table of weights each trial's weight is the product.
+
+    A unit is a speaker, or a session of hers. The rows are those of the units as a side of a trial between speakers;
+    those of the units as the second session of a trial across sessions; and one of ones, for trials within a unit.
+    """
+
     target: NDArray[np.bool_]
-    enrol: NDArray[np.int64]
-    test: NDArray[np.int64]
-    count: int
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    speaker: NDArray[np.int64]  # of each unit, ascending
+    sessions: NDArray[np.int64]  # of each speaker: how many
 
     @classmethod
-    def of(cls, target: ArrayLike, enrol_speaker: ArrayLike, test_speaker: ArrayLike) -> _Speakers:
+    def of(
+        cls,
+        target: ArrayLike,
+        enrol_speaker: ArrayLike,
+        test_speaker: ArrayLike,
+        enrol_session: ArrayLike | None,
+        test_session: ArrayLike | None,
+    ) -> _Sides:
         is_target = np.asarray(target, dtype=bool)
-        sides = np.stack([np.asarray(enrol_speaker), np.asarray(test_speaker)])
-        if sides.shape != (2, is_target.size):
-            raise ValueError(f"{is_target.size} trials, but speakers of shape {sides.shape[1:]}")
-        names, numbers = np.unique(sides, return_inverse=True)
-        enrol, test = numbers.reshape(sides.shape)
-        wrong = np.flatnonzero(is_target & (enrol != test))
+        names, speaker = _numbered(enrol_speaker, test_speaker, is_target.size, "speakers")
+        wrong = np.flatnonzero(is_target & (speaker[0] != speaker[1]))
         if wrong.size:
             i = int(wrong[0])
+            enrolled, tested = names[speaker[:, i]]
             raise TrialError(
-                f"{wrong.size} trial(s) contradict the speakers, first trial {i + 1}: it is target, but of "
-                f"two speakers ('{sides[0, i]}', '{sides[1, i]}'); correct the list or the speaker names"
+                f"{wrong.size} trial(s) contradict the speakers, first trial {i + 1}: it is target, but of two "
+                f"speakers ('{enrolled}', '{tested}'); correct the list or the speaker names"
             )
         if is_target.all() or not is_target.any():
             raise TrialError("an interval needs both target and non-target trials")
-        return cls(is_target, enrol, test, len(names))
+        if (enrol_session is None) != (test_session is None):
+            raise ValueError("sessions are given for both sides or for neither")
+        unit, unit_speaker = speaker, np.arange(len(names))
+        if enrol_session is not None and test_session is not None:
+            labels, session = _numbered(enrol_session, test_session, is_target.size, "sessions")
+            codes, unit = np.unique(speaker * len(labels) + session, return_inverse=True)
+            unit, unit_speaker = unit.reshape(speaker.shape), codes // len(labels)
+        units = unit_speaker.size
+        within = speaker[0] == speaker[1]
+        second = np.where(unit[0] == unit[1], 2 * units, units + unit[1])
+        right = np.where(within, second, unit[1])
+        return cls(is_target, unit[0], right, unit_speaker, np.bincount(unit_speaker))
 
-    def once(self) -> NDArray[np.int64]:
-        """Each speaker once, shape (speakers,): the list as it is."""
-        return np.ones(self.count, dtype=np.int64)
+    @property
+    def speakers(self) -> int:
+        return self.sessions.size
 
-    def draws(self, replicates: int, seed: int) -> Iterator[NDArray[np.int64]]:
-        """How often each speaker is drawn, shape (speakers,), once a replicate."""
-        generator = np.random.default_rng(seed)
-        shares = np.full(self.count, 1 / self.count)
-        return (generator.multinomial(self.count, shares) for _ in range(replicates))
+    def once(self) -> _Table:
+        """The list as it is."""
+        return np.ones((2 * self.speaker.size + 1, 1))
 
+    def draws(self, replicates: int, seed: int) -> Iterator[_Table]:
+        """Speakers drawn with replacement, as many as there are; then of each as many sessions as she brings."""
+        random = np.random.default_rng(seed)
+        random_sessions = np.random.default_rng(
+            [seed, 1]
+        )  # apart, so that sessions do not change the speakers
+        shares = np.full(self.speakers, 1 / self.speakers)
+        first = np.cumsum(self.sessions) - self.sessions
+        for columns in _steps(replicates):
+            table = np.ones((2 * self.speaker.size + 1, columns))
+            for column in range(columns):
+                drawn = random.multinomial(self.speakers, shares)
+                counts = drawn[self.speaker]
+                if self.speaker.size > self.speakers:
+                    of = np.repeat(np.arange(self.speakers), drawn * self.sessions)
+                    chosen = first[of] + (random_sessions.random(of.size) * self.sessions[of]).astype(
+                        np.int64
+                    )
+                    counts = np.bincount(chosen, minlength=self.speaker.size)
+                table[: counts.size, column] = counts
+                # No trial is across sessions where there is but one.
+                brought = np.maximum(drawn * self.sessions - 1, 1) / self.sessions
+                table[counts.size : -1, column] = counts / brought[self.speaker]
+            yield table
 
-class _WeightedTrials:
-    """One system's trials, sorted once, so that a replicate costs two cumulative sums over its trials."""
+    def pair_noise(self, table: _Table, random: np.random.Generator) -> _Table:
+        """A second table, whose products add as much again as they scatter too much, from pair to pair of units.
 
-    def __init__(self, scores: ArrayLike, speakers: _Speakers) -> None:
-        values = np.asarray(scores)
-        if values.shape != speakers.target.shape:
-            raise ValueError(f"{speakers.target.size} trials, but scores of shape {values.shape}")
-        if not np.isfinite(values).all():
-            raise TrialError("a score is NaN or infinite; look at the embeddings it came from")
-        order = np.argsort(values)
-        values, target = values[order], speakers.target[order]
-        enrol, test = speakers.enrol[order], speakers.test[order]
-        self._target_speaker = enrol[target]
-        self._nontarget_speakers = enrol[~target], test[~target]
-        # A non-target trial within one speaker (a wrong label of the list) comes with that speaker, once.
-        self._within = np.flatnonzero(enrol[~target] == test[~target])
-        # Vertices of the DET curve: how many trials of each class lie below each gap between distinct scores.
-        below = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1, [values.size]])
-        self._targets_below = np.concatenate([[0], np.cumsum(target)])[below]
-        self._nontargets_below = below - self._targets_below
-        # The cost has its minimum at a corner: a non-target score (or none) below, a target score (or none)
-        # above.
-        after_nontarget = np.diff(self._nontargets_below, prepend=-1) > 0
-        before_target = np.diff(self._targets_below, append=values.size + 1) > 0
-        corners = after_nontarget & before_target
-        self._corner_targets = self._targets_below[corners]
-        self._corner_nontargets = self._nontargets_below[corners]
+        To the weight W of a trial of two speakers it adds W e s s', with independent signs s and s' of the two units:
+        nothing on average, and of a variance e^2 E[W^2], which is to be Var[W] - 1.
+        """
+        # Of how often a speaker is drawn, and a session of hers.
+        square = 2 - 1 / self.speakers + 1 - 1 / self.sessions[self.speaker]
+        between = ~self.target & (self.right < self.speaker.size)
+        mean = (
+            float(np.mean(square[self.left[between]] * square[self.right[between]])) if between.any() else 2.0
+        )
+        size = math.sqrt(max(0.0, mean - 2) / mean)
+        added = np.zeros_like(table)
+        signs = 2.0 * random.integers(2, size=(table.shape[1], self.speaker.size)).T - 1
+        added[: self.speaker.size] = table[: self.speaker.size] * signs * math.sqrt(size)
+        return added
 
-    def rates(self, weights: NDArray[np.int64], priors: Sequence[float]) -> NDArray[np.float64]:
-        """EER, then minDCF at each prior, shape (1 + priors,); NaN where the replicate lacks a class."""
-        enrol, test = self._nontarget_speakers
-        missed = _sums(weights[self._target_speaker])
-        pairs = weights[enrol] * weights[test]
-        pairs[self._within] = weights[enrol[self._within]]
-        passed = _sums(pairs)
-        targets, nontargets = int(missed[-1]), int(passed[-1])
-        if targets == 0 or nontargets == 0:
-            return np.full(1 + len(priors), np.nan)
-
-        def balance(vertex: int) -> int:
-            fewer = int(passed[self._nontargets_below[vertex]])
-            return int(missed[self._targets_below[vertex]]) * nontargets - (nontargets - fewer) * targets
-
-        vertex = bisect_left(range(self._targets_below.size), 0, key=balance)
-        share = balance(vertex - 1) / (balance(vertex - 1) - balance(vertex))
-        before, after = (int(missed[self._targets_below[v]]) for v in (vertex - 1, vertex))
-        eer = (before + share * (after - before)) / targets
-
-        fnr = missed[self._corner_targets] / targets
-        fpr = 1 - passed[self._corner_nontargets] / nontargets
-        costs = [np.min(p * fnr + (1 - p) * fpr) / min(p, 1 - p) for p in priors]
-        return np.array([eer, *costs])
-
-
-def _sums(weights: NDArray[np.int64]) -> NDArray[np.int64]:
-    sums = np.zeros(weights.size + 1, dtype=np.int64)
-    np.cumsum(weights, out=sums[1:])
-    return sums
-
-
-def _usable(rates: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    draws = np.array(rates)
-    usable = draws[~np.isnan(draws).any(axis=1)]
-    if not len(usable):
-        raise TrialError("no draw of speakers held trials of both classes; the list has too few speakers")
-    return usable
+    def left_out(self) -> _Table:
+        """Each speaker left out once; where there are many, groups of them."""
+        groups = min(self.speakers, _GROUPS)
+        table = np.ones((2 * self.speaker.size + 1, groups))
+        table[: self.speaker.size] = (self.speaker % groups)[:, None] != np.arange(groups)
+        table[self.speaker.size : -1] = table[: self.speaker.size]
+        return table
 
 
-def _intervals(estimates: NDArray[np.float64], draws: NDArray[np.float64], level: float) -> list[Interval]:
-    normal = NormalDist()
-    reach = normal.inv_cdf((1 + level) / 2)
-    intervals = []
-    for estimate, column in zip(estimates, draws.T, strict=True):
-        margin = 0.5 / len(column)
-        below = min(max(_share_below(column, float(estimate)), margin), 1 - margin)
-        shift = 2 * normal.inv_cdf(below)
-        low, high = np.quantile(column, [normal.cdf(shift - reach), normal.cdf(shift + reach)])
-        intervals.append(Interval(float(low), float(high)))
-    return intervals
+def _numbered(
+    enrol: ArrayLike, test: ArrayLike, trials: int, what: str
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The names of both sides, ascending, and each side's number among them, shape (2, trials)."""
+    sides = np.stack([np.asarray(enrol), np.asarray(test)])
+    if sides.shape != (2, trials):
+        raise ValueError(f"{trials} trials, but {what} of shape {sides.shape[1:]}")
+    names, numbers = np.unique(sides, return_inverse=True)
+    return names, numbers.reshape(sides.shape)
 
 
-def _share_below(draws: NDArray[np.float64], value: float) -> float:
-    # Ties count half. Rates are ratios of counts, so a difference below rounding is a tie.
-    rounding = 1e-12
-    return float((np.mean(draws < value - rounding) + np.mean(draws <= value + rounding)) / 2)
+def _steps(columns: int) -> Iterator[int]:
+    return (min(_COLUMNS, columns - first) for first in range(0, columns, _COLUMNS))
