@@ -76,7 +76,7 @@ def error_rates(models: dict[str, BaseEmbedder], root: Path) -> Iterator[dict[st
             embeddings[name] |= embed_prepared(model, prepared)
     for trials in corpus.trials.values():
         results = {name: evaluate(by_key, trials, speakers=speakers) for name, by_key in embeddings.items()}
-        loss = compare(results[INT8], results[FLOAT], trials, speakers=speakers)
+        loss = compare(results[INT8], results[FLOAT])
         interval = loss.eer_interval
         yield {
             "list": trials.name,

@@ -56,7 +56,9 @@ def test_weights_are_those_of_logistic_regression() -> None:
 def test_the_fused_scores_of_other_people_are_ratios_and_better_than_any_system() -> None:
     fusion, tested = fit_fusion(systems()), systems(seed=1, first=100)
     fused = fusion.apply(tested)
-    expected = sum(w * one.scores.astype(np.float64) for w, one in zip(fusion.scoring.weights, tested, strict=True))
+    expected = sum(
+        w * one.scores.astype(np.float64) for w, one in zip(fusion.scoring.weights, tested, strict=True)
+    )
     np.testing.assert_allclose(fused.scores, expected + fusion.scoring.offset, rtol=1e-5, atol=1e-5)
     assert fused.llrs is not None
     np.testing.assert_array_equal(fused.llrs, fused.scores)

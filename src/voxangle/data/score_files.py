@@ -23,16 +23,14 @@ _LABELS = {"1": True, "0": False, "target": True, "nontarget": False}
 _FORMS = "'KEY KEY SCORE', 'KEY KEY SCORE LABEL' or 'SCORE KEY KEY'"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-Column = pa.ChunkedArray
-
 
 class _Lines(NamedTuple):
     """Columns of a file of scores, as they are written."""
 
-    enrol: Column
-    test: Column
-    score: Column
-    label: Column | None
+    enrol: pa.ChunkedArray
+    test: pa.ChunkedArray
+    score: pa.ChunkedArray
+    label: pa.ChunkedArray | None
 
 
 def read_scores(path: str | Path, trials: Trials) -> NDArray[np.float32]:
@@ -126,7 +124,7 @@ def _first_odd_line(path: Path, text: bytes) -> tuple[int, str]:
     return 1, decoded.strip().partition("\n")[0]
 
 
-def _numbers(path: Path, column: Column) -> NDArray[np.float32]:
+def _numbers(path: Path, column: pa.ChunkedArray) -> NDArray[np.float32]:
     is_number = pc.match_substring_regex(column, _NUMBER)
     if not pc.all(is_number).as_py():
         row = pc.index(is_number, False).as_py()
@@ -204,7 +202,7 @@ def _hint(
     return "; score the whole list, or give the list that was scored"
 
 
-def _places(column: Column, place: dict[str, int]) -> NDArray[np.int64]:
+def _places(column: pa.ChunkedArray, place: dict[str, int]) -> NDArray[np.int64]:
     """By row the number of its key, -1 for one that the list does not have."""
     coded = pc.dictionary_encode(column).combine_chunks()
     numbers = np.array([place.get(word, -1) for word in coded.dictionary.to_pylist()], np.int64)
@@ -212,7 +210,9 @@ def _places(column: Column, place: dict[str, int]) -> NDArray[np.int64]:
     return by_row
 
 
-def _require_labels(path: Path, column: Column, row_of_pair: NDArray[np.int64], trials: Trials) -> None:
+def _require_labels(
+    path: Path, column: pa.ChunkedArray, row_of_pair: NDArray[np.int64], trials: Trials
+) -> None:
     coded = pc.dictionary_encode(column).combine_chunks()
     words = coded.dictionary.to_pylist()
     if strange := [word for word in words if word not in _LABELS]:
