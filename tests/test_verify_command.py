@@ -104,6 +104,18 @@ def test_verify_decides_by_the_score_where_that_is_asked_for(
 
 
 @pytest.mark.parametrize(
+    ("prior", "share"),
+    [(1e-9, "less than 0.1 %"), (0.5, "{:.1f} %"), (1 - 1e-9, "more than 99.9 %")],
+)
+def test_verify_claims_no_more_certainty_than_there_is(
+    calibrated: Path, pair: tuple[Path, Path], prior: float, share: str
+) -> None:
+    told = 100 * answer(*pair, "--model", calibrated, "--prior", prior)["probability"]
+    said = voxangle("verify", *pair, "--model", calibrated, "--prior", prior).output
+    assert f"probability {share.format(told)} of one voice" in said
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--prior", "2"], "--prior 2: input should be less than 1"),
@@ -179,7 +191,7 @@ def test_calibrate_writes_the_card_and_leaves_the_rest(folder: Path, many: Path)
     assert told["calibration"] == fit.model_dump(mode="json")
     assert (list(fit.weights), fit.prior, fit.ranges) == (["speech"], 0.1, None)  # 50 recordings are too few
     assert fit.source == (
-        "logistic regression at prior 0.1 on 100 target and 1,125 non-target trials of 10 speakers of folder/all"
+        "logistic regression at prior 0.1 on 100 target and 300 non-target trials of 10 speakers of folder/all"
     )
     assert after.weights_sha256 == before.weights_sha256
     assert after.card.model_copy(update={"calibration": None}) == before.card.model_copy(

@@ -102,6 +102,7 @@ def test_no_speech_at_all_has_a_logarithm() -> None:
 def test_a_ratio_counts_the_score_and_each_measure() -> None:
     fit = Calibration(scale=10.0, offset=-3.0, source="x", weights={"bandwidth": 0.1, "speech": -2.0})
     dull = replace(GOOD, above_4khz=-50.0)
+    assert fit.formula == "10 x score +0.1 x bandwidth -2 x speech -3"
     expected = 10 * 0.5 + 0.1 * -50 - 2 * math.log(4) - 3
     assert fit.log_likelihood_ratio(0.5, GOOD, dull) == pytest.approx(expected)
     assert fit.log_likelihood_ratio(0.5, dull, GOOD) == pytest.approx(expected)

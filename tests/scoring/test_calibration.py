@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from voxangle.scoring.calibration import (
     calibrate,
     calibrated,
     cross_validated,
+    lessons_of_the_list,
     measure_embedded,
 )
 
@@ -132,6 +134,18 @@ def test_a_model_enrolled_with_several_recordings_has_their_speech_together() ->
     fit = Calibration(scale=1.0, offset=0.0, source="x", weights={"speech": 1.0})
     llrs = calibrated(card(fit), np.zeros(2), measures, trials)
     np.testing.assert_allclose(llrs, np.log([3.0, 1.0]), rtol=1e-6)
+
+
+def test_a_measure_that_the_making_of_a_list_gave_away_is_told() -> None:
+    trials, _, measures, _ = held_out()
+    assert lessons_of_the_list(["speech"], measures, trials) == []
+    longer = {
+        key: replace(one, speech=50.0) if key[1:].startswith("0/") else one for key, one in measures.items()
+    }
+    keep = ~trials.target | (np.char.startswith(np.array(trials.keys)[trials.enrol], "s0/"))
+    unfair = Trials("unfair", trials.keys, trials.enrol[keep], trials.test[keep], trials.target[keep])
+    (note,) = lessons_of_the_list(["speech", "magnitude"], longer, unfair)
+    assert note.startswith("target trials have more speech than non-target trials, by ")
 
 
 def changed(**changes: Any) -> dict[str, Any]:

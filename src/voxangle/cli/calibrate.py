@@ -56,7 +56,7 @@ def calibrate(
         typer.Option(
             help="Count these beside the score: speech, bandwidth, magnitude (with commas); or none."
         ),
-    ] = "speech",
+    ] = "none",
     prior: Annotated[
         float, typer.Option(help="Prior of one voice, in (0, 1), where the ratios shall be best.")
     ] = 0.5,
@@ -71,7 +71,12 @@ def calibrate(
     from voxangle.encoders.model_files import rewrite_card
     from voxangle.runtime.decision import BayesRule
     from voxangle.scoring import cosine_scores
-    from voxangle.scoring.calibration import LlrFigures, measure_embedded, require_measures
+    from voxangle.scoring.calibration import (
+        LlrFigures,
+        lessons_of_the_list,
+        measure_embedded,
+        require_measures,
+    )
     from voxangle.scoring.calibration import calibrate as fit
 
     if (corpus is None) == (trials is None):
@@ -101,6 +106,7 @@ def calibrate(
     )
     source = f"logistic regression at prior {prior:g} on {counts}"
     priors = sorted({prior, *_PRIORS})
+    notes = [*held_out.notes, *lessons_of_the_list(asked, measured, drawn)]
     figures = {}
     for chosen in dict.fromkeys([(), asked]):  # what the measures gain is seen beside the score alone
         fitted = fit(scores, drawn, held_out.speaker, measured, measures=chosen, prior=prior, source=source)
@@ -111,12 +117,12 @@ def calibrate(
             {
                 "calibration": fitted.calibration.model_dump(mode="json"),
                 "cross_validated": {name: one._asdict() for name, one in figures.items()},
-                "notes": held_out.notes,
+                "notes": notes,
             }
         )
         return
     console.print(_table(figures, counts))
-    for note in held_out.notes:
+    for note in notes:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     typer.echo(f"the card of {path} has the calibration by {' + '.join(['score', *asked])}")
 
@@ -159,11 +165,13 @@ def _drawn(
     recordings: int,
     console: Console,
 ) -> _HeldOut:
+    import numpy as np
+
     from voxangle.cli.tested import Tested
     from voxangle.console import counting
     from voxangle.corpora import corpus_folder, corpus_reader
     from voxangle.corpora.prepared import prepare_split
-    from voxangle.data.pairs import trials_of
+    from voxangle.data.balanced_pairs import balanced_trials
     from voxangle.recipe import Recipe
     from voxangle.training.held_out import hold_out, trained_on
 
@@ -180,7 +188,9 @@ def _drawn(
         prepared = prepare_split(corpus, split, on_progress=on_progress)
     seen = trained_on(card, name, corpus, split, place, known)
     held_out = hold_out(prepared, seen, recordings=recordings)
-    trials = trials_of(held_out.manifest, f"{name}-{split}")
+    trials = balanced_trials(held_out.manifest, f"{name}-{split}")
+    speaker_of = held_out.manifest.speaker_of()
+    speaker = np.unique([speaker_of[key] for key in trials.keys], return_inverse=True)[1]
     notes = [*corpus.notes]
     if held_out.seen:
         notes.append(f"{held_out.seen:,} speakers are left out, because the model was trained on them")
@@ -189,7 +199,7 @@ def _drawn(
             "the model's card does not say on whom it was trained: that none of these speakers was among them is for "
             "you to see to"
         )
-    return _HeldOut(Tested([trials], corpus), held_out.manifest.labels(), f"{name}/{split}", tuple(notes))
+    return _HeldOut(Tested([trials], corpus), speaker, f"{name}/{split}", tuple(notes))
 
 
 def _table(figures: dict[str, LlrFigures], counts: str) -> Table:

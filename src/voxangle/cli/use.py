@@ -186,7 +186,7 @@ def verify(
         assumed = "" if prior is not None else ", which is assumed; say yours with --prior"
         say(
             "probability",
-            f"{100 * rule.probability(ratio):.3g} % of one voice, at prior {rule.prior:g}{assumed}",
+            f"{_share(rule.probability(ratio))} of one voice, at prior {rule.prior:g}{assumed}",
         )
     if decision.by == "log_likelihood_ratio":
         say("threshold", f"LLR {decision.threshold:+.2f} ({decision.why})")
@@ -197,6 +197,13 @@ def verify(
     say("model", embedder.card.name)
     for note in notes:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _share(probability: float) -> str:
+    """A probability as a person may take it: no calibration knows the last thousandth."""
+    if not 0.001 <= probability <= 0.999:
+        return "less than 0.1 %" if probability < 0.5 else "more than 99.9 %"
+    return f"{100 * probability:.1f} %"
 
 
 def _embed_into_archive(

@@ -98,7 +98,7 @@ def _decision(card: ModelCard) -> Iterator[str]:
     for limit in card.thresholds:
         yield f"`{limit.name}`: one voice from a cosine score of {limit.value:.4f} ({limit})."
     if (fit := card.calibration) is not None:
-        yield f"Log-likelihood ratio: {fit.scale:.4g} x score {fit.offset:+.4g} ({fit.source})."
+        yield f"Log-likelihood ratio: {fit.formula} ({fit.source})."
 
 
 def _training(card: ModelCard) -> str:

@@ -132,6 +132,12 @@ class Calibration(Config):
         """Whether measuring the recordings of a trial tells more than its score does."""
         return bool(self.weights) or self.ranges is not None
 
+    @property
+    def formula(self) -> str:
+        """For a person to read."""
+        terms = [f"{weight:+.4g} x {name}" for name, weight in self.weights.items()]
+        return " ".join([f"{self.scale:.4g} x score", *terms, f"{self.offset:+.4g}"])
+
     def log_likelihood_ratios(
         self, scores: NDArray[np.floating[Any]], columns: NDArray[np.float64]
     ) -> NDArray[np.float64]:

@@ -27,12 +27,15 @@ __all__ = [
     "calibrate",
     "calibrated",
     "cross_validated",
+    "lessons_of_the_list",
     "measure_embedded",
     "require_measures",
 ]
 
 FEWEST_SPEAKERS = 5
 """That trials to calibrate by must have: each fifth is judged by the others."""
+
+_BY_DESIGN = 0.2
 
 OnProgress = Callable[[int, int], None]
 ByKey = Mapping[str, RecordingMeasures]
@@ -150,6 +153,26 @@ def calibrate(
         ),
         llrs,
     )
+
+
+def lessons_of_the_list(measures: Sequence[str], recordings: ByKey, trials: Trials) -> list[str]:
+    """What must be said of measures that tell the classes of a list apart without any voice.
+
+    Recordings of target and of non-target trials should be alike in all but who speaks. Where a measure's mean differs
+    between the classes by more than a fifth of its standard deviation, it is the making of the list that its weight
+    learns, such as that of one channel more non-target pairs were listed than of another.
+    """
+    notes = []
+    for name, column in zip(measures, _columns(measures, recordings, trials), strict=True):
+        gap = float(column[trials.target].mean() - column[~trials.target].mean())
+        if np.ptp(column) and abs(gap) > _BY_DESIGN * column.std():
+            more = "more" if gap > 0 else "less"
+            notes.append(
+                f"target trials have {more} {name} than non-target trials, by {abs(gap) / column.std():.2f} standard "
+                "deviations: its weight learns how the list was made; leave it out, or give a list in which both "
+                "classes are of the same recordings"
+            )
+    return notes
 
 
 def require_measures(names: Sequence[str]) -> None:
