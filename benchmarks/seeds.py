@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta, t  # type: ignore[import-untyped]
 
-from voxangle.ablation.statistics import difference_over_seeds, replicates_of
+from voxangle.ablation.statistics import difference_over_seeds
+from voxangle.metrics.bootstrap import resample
 from voxangle.metrics.intervals import Replicates
 from voxangle.scoring.machine import Machine
 
@@ -75,7 +76,7 @@ def _calls(
         heard = (heard + blur * random.standard_normal(heard.shape)).reshape(-1, _DIMENSION)
         heard /= np.linalg.norm(heard, axis=1, keepdims=True)
         scores = np.einsum("td,td->t", heard[first], heard[second])
-        return replicates_of(
+        return resample(
             scores, target, who[first], who[second], priors=(0.05,), replicates=replicates, seed=0
         )
 

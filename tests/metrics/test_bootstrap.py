@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from voxangle.metrics.bootstrap import (
     _resampled,
     _Sides,
     llr_bootstrap,
-    replicate_rates,
+    resample,
 )
 from voxangle.metrics.weighted_rates import WeightedTrials
 
@@ -98,11 +99,17 @@ def naive_rates(
     return [equal, *(min(p * m + (1 - p) * a for m, a in curve) / min(p, 1 - p) for p in priors)]
 
 
+def rates_of(*trials: Any, **options: Any) -> NDArray[np.float64]:
+    """The figures of the list, then of every draw of its speakers."""
+    resampled = resample(*trials, **options)
+    return np.concatenate([resampled.figures[None], resampled.draws])
+
+
 def test_weights_count_a_speaker_drawn_twice_as_two_people() -> None:
     # Copying the trials out by hand, and asking for the error rates of the longer list, is the definition.
     scores, target, enrol, test = population(np.random.default_rng(3), speakers=6, recordings=3)
     scores = np.round(scores, 1)  # ties
-    rates = replicate_rates(scores, target, enrol, test, priors=(0.01, 0.3), replicates=30, seed=4)
+    rates = rates_of(scores, target, enrol, test, priors=(0.01, 0.3), replicates=30, seed=4)
     (table,) = _Sides.of(target, enrol, test, None, None).draws(30, seed=4)
     for row, drawn in zip(rates[1:], table.T.astype(int), strict=True):
         copies = np.where(target, drawn[enrol], drawn[enrol] * drawn[test])
@@ -117,7 +124,7 @@ def test_weights_count_a_speaker_drawn_twice_as_two_people() -> None:
 
 def test_sessions_weigh_as_the_plain_loop_over_trials_has_it() -> None:
     (scores, target, enrol, test), sessions = with_sessions(np.random.default_rng(1))
-    rates = replicate_rates(scores, target, enrol, test, priors=[0.05], replicates=40, seed=2, **sessions)
+    rates = rates_of(scores, target, enrol, test, priors=[0.05], replicates=40, seed=2, **sessions)
     (table,) = _Sides.of(target, enrol, test, *sessions.values()).draws(40, seed=2)
     places = sorted(
         {(int(s), int(v)) for s, v in zip(enrol, sessions["enrol_session"], strict=True)}
@@ -150,8 +157,8 @@ def test_trials_within_a_speaker_weigh_as_often_as_she_is_drawn_on_average() -> 
 
 def test_sessions_change_nothing_where_each_speaker_has_one() -> None:
     scores, target, enrol, test = population(np.random.default_rng(0), 8, 3)
-    same = replicate_rates(scores, target, enrol, test, replicates=20)
-    by_session = replicate_rates(
+    same = rates_of(scores, target, enrol, test, replicates=20)
+    by_session = rates_of(
         scores, target, enrol, test, replicates=20, enrol_session=enrol * 0, test_session=test * 0
     )
     np.testing.assert_array_equal(same, by_session)
@@ -212,7 +219,7 @@ def test_the_draws_are_those_of_the_speakers_whatever_the_list_the_sessions_and_
 
 def test_the_first_row_is_the_list_itself() -> None:
     scores, target, enrol, test = population(np.random.default_rng(0), 10, 3)
-    rates = replicate_rates(scores, target, enrol, test, priors=[0.2], replicates=7)
+    rates = rates_of(scores, target, enrol, test, priors=[0.2], replicates=7)
     assert rates.shape == (8, 2)
     own, others = scores[target], scores[~target]
     assert rates[0] == pytest.approx([eer(own, others).rate, min_dcf(own, others, p_target=0.2).rate])

@@ -22,41 +22,21 @@ With one seed, an interval is over speakers alone, and speaks of those trained m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from voxangle.metrics import Interval
-from voxangle.metrics.bootstrap import _error_rates, _resampled, _Sides
 from voxangle.metrics.intervals import Differences, Replicates
 
-__all__ = ["OverSeeds", "difference_over_seeds", "mean_over_seeds", "replicates_of"]
+__all__ = ["OverSeeds", "difference_over_seeds", "mean_over_seeds"]
 
 _ENDS = 200  # of speakers' intervals
 _ERRORS = 500  # of the seeds' mean, for each of them
 _ROUNDING = 1e-12  # figures are ratios of sums: what differs by less is equal
-
-
-def replicates_of(
-    scores: ArrayLike,
-    target: ArrayLike,
-    enrol_speaker: ArrayLike,
-    test_speaker: ArrayLike,
-    *,
-    priors: Sequence[float],
-    replicates: int,
-    seed: int,
-) -> Replicates:
-    """EER and minDCFs of one model on a list, and what drawing its speakers anew makes of them.
-
-    Arguments and errors are those of ``voxangle.metrics.bootstrap``. The draws are the same for the same speakers and
-    seed, so that what comes of several models can be subtracted and averaged.
-    """
-    sides = _Sides.of(target, enrol_speaker, test_speaker, None, None)
-    return _resampled(_error_rates(sides, scores, priors), sides, replicates, seed, noise=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,12 @@ from typing import Any, Literal
 from voxangle import __version__
 from voxangle.ablation.held_out import HeldOut
 from voxangle.ablation.runs import Finished, Run
-from voxangle.ablation.statistics import OverSeeds, difference_over_seeds, mean_over_seeds, replicates_of
+from voxangle.ablation.statistics import OverSeeds, difference_over_seeds, mean_over_seeds
 from voxangle.ablation.variants import Variant
 from voxangle.config import Config
 from voxangle.errors import TrialError, nearest
 from voxangle.metrics import Interval
+from voxangle.metrics.bootstrap import resample
 from voxangle.metrics.intervals import Replicates
 from voxangle.recipe import Recipe
 from voxangle.reporting.verdict import FEWEST_SPEAKERS, adjusted_by_holm
@@ -327,7 +328,7 @@ def _replicates(result: Result, replicates: int, seed: int) -> Replicates:
     scores = result.scores
     if scores is None:
         raise TrialError(f"{result.name}: the result of '{result.model.name}' has no scores; measure again")
-    return replicates_of(
+    return resample(
         scores.scores,
         scores.target,
         scores.enrol_speaker,

@@ -8,7 +8,7 @@ from voxangle.metrics.bootstrap import (
     bootstrap,
     llr_bootstrap,
     paired_difference,
-    replicate_rates,
+    resample,
 )
 from voxangle.metrics.calibration import (
     FEWEST_TRIALS,
@@ -41,5 +41,5 @@ __all__ = [
     "min_cllr",
     "min_dcf",
     "paired_difference",
-    "replicate_rates",
+    "resample",
 ]

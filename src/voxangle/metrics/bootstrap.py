@@ -31,7 +31,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,7 +48,7 @@ __all__ = [
     "bootstrap",
     "llr_bootstrap",
     "paired_difference",
-    "replicate_rates",
+    "resample",
 ]
 
 _COLUMNS = 128  # replicates side by side
@@ -229,7 +228,7 @@ def paired_difference(
     )
 
 
-def replicate_rates(
+def resample(
     scores: ArrayLike,
     target: ArrayLike,
     enrol_speaker: ArrayLike,
@@ -240,21 +239,19 @@ def replicate_rates(
     seed: int = 0,
     enrol_session: ArrayLike | None = None,
     test_session: ArrayLike | None = None,
-) -> NDArray[np.float64]:
-    """EER and minDCFs of the list and of every draw of its speakers, to be combined over systems by the caller.
+) -> Replicates:
+    """EER and minDCFs of one system, and what drawing the speakers anew makes of them, for the caller to combine.
 
-    The draws depend on nothing but the set of speakers (of sessions), the seed and their number; fewer replicates are
-    the first of more. A difference of two systems scatters too much in them (see ``Differences``, whose intervals allow
-    for that).
+    The draws depend on nothing but the set of speakers (of sessions), the seed and their number, so that what comes of
+    several systems can be subtracted and averaged; fewer replicates are the first of more.
 
     Args and errors are those of ``bootstrap``.
 
     Returns:
-        Shape (replicates + 1, 1 + priors). Row 0 is the list itself; a row is NaN where a draw lacks a class.
+        Figures (1 + priors,), EER first.
     """
     sides = _Sides.of(target, enrol_speaker, test_speaker, enrol_session, test_session)
-    rates = _error_rates(sides, scores, priors)
-    return np.concatenate([rates(table) for table in chain([sides.once()], sides.draws(replicates, seed))])
+    return _resampled(_error_rates(sides, scores, priors), sides, replicates, seed, noise=True)
 
 
 class _Figures(Protocol):
