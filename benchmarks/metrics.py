@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_curve
 
 from benchmarks.memory import peak_of
-from benchmarks.peers import speechbrain_ecapa
+from benchmarks.peers import speechbrain
 from benchmarks.ratio import Measurement, in_turns
 from voxangle.metrics import SortedScores, cllr
 
@@ -79,9 +78,7 @@ def by_sorting_all(target: Scores, nontarget: Scores) -> Rates:
 
 def by_speechbrain(target: Scores, nontarget: Scores) -> Rates:
     """Its ``EER`` and ``minDCF``, the latter normalised."""
-    # Its package is found, and what it imports in vain made up for, with its encoder.
-    speechbrain_ecapa(8)
-    theirs = importlib.import_module("speechbrain.utils.metric_stats")
+    theirs = speechbrain("utils.metric_stats")
     classes = torch.from_numpy(target), torch.from_numpy(nontarget)
     low, high = (theirs.minDCF(*classes, p_target=prior)[0] / min(prior, 1 - prior) for prior in _PRIORS)
     return theirs.EER(*classes)[0], low, high

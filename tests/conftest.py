@@ -12,9 +12,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import settings
 
 from voxangle.corpora import folder as folder_corpus
 from voxangle.data.shard_writer import write_shards
+
+# A clock decides no test: a busy machine is no defect.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 SHARED_CORPORA = Path(__file__).resolve().parents[2] / "shared" / "corpora"
 

@@ -81,7 +81,7 @@ def test_a_segment_is_the_slice_of_the_whole(suffix, rate, voice, write):
         assert np.abs(segment - expected).max() <= bound
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rate=st.sampled_from([4_000, 8_000, 11_025, 16_000, 16_001, 22_050, 44_100, 48_000, 192_000]),
     start=st.floats(0, 1.9),

@@ -21,7 +21,7 @@ def in_room(x: np.ndarray, h: np.ndarray) -> np.ndarray:
     return wet * np.sqrt((x.astype(np.float64) ** 2).mean() / (wet**2).mean())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(0, 99),
     st.sampled_from([160, 7919, 32000]),

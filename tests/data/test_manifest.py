@@ -43,7 +43,7 @@ def three() -> Manifest:
     )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=utterances)
 def test_a_manifest_is_read_as_it_was_written(rows, tmp_path):
     manifest = Manifest.of(rows, tmp_path / "corpus é")

@@ -26,7 +26,7 @@ def epoch_of(sampler: SpeakerSampler, epoch: int = 0) -> np.ndarray:
     return np.stack([sampler.batch(epoch, step) for step in range(len(sampler))])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(corpora(), st.integers(0, 5))
 def test_the_ranks_share_the_speakers_of_the_batch_that_one_process_would_draw(corpus, epoch) -> None:
     labels, speakers, recordings, world_size = corpus
@@ -48,7 +48,7 @@ def test_the_ranks_share_the_speakers_of_the_batch_that_one_process_would_draw(c
         )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(corpora())
 def test_a_batch_is_p_different_speakers_with_k_consecutive_recordings_each(corpus) -> None:
     labels, speakers, recordings, _ = corpus
@@ -60,7 +60,7 @@ def test_a_batch_is_p_different_speakers_with_k_consecutive_recordings_each(corp
         assert len(set(batch)) == speakers
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(corpora())
 @example((np.arange(2).repeat([3, 30]), 2, 4, 1))
 @example((np.arange(2).repeat([2, 40]), 2, 5, 1))
@@ -75,7 +75,7 @@ def test_recordings_of_a_batch_differ_wherever_the_speaker_has_enough(corpus) ->
                 assert times.max() - times.min() <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(corpora())
 def test_an_epoch_hears_speakers_and_their_recordings_equally_often(corpus) -> None:
     labels, speakers, recordings, _ = corpus

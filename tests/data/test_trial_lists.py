@@ -77,7 +77,7 @@ def test_all_pairs_are_those_of_a_loop_over_the_manifest(same, different):
     assert made.record.left_out == unknown
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     rules=st.sampled_from(RULES),
     targets=st.integers(1, 12),

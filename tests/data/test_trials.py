@@ -25,7 +25,7 @@ def read_text(folder, text: str) -> Trials:
     return Trials.read(path)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pairs=pairs)
 def test_trials_are_read_as_they_were_written(pairs, tmp_path):
     Trials.of("any", pairs).write(tmp_path / "list.txt")
@@ -185,7 +185,7 @@ lines = st.builds(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.lists(lines, max_size=5).map("".join), block=st.sampled_from([1, 7, 1 << 20]))
 def test_the_fast_way_reads_what_the_plain_way_reads(text, block, tmp_path):
     path = tmp_path / "list.txt"

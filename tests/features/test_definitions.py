@@ -121,7 +121,7 @@ def test_a_scale_moves_the_logarithm_alone_where_nothing_is_at_the_floor() -> No
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=IDS)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(lengths=st.lists(st.integers(400, 6_000), min_size=1, max_size=4), fill=st.floats(-1.0, 1.0))
 def test_padding_changes_nothing(config: BaseFilterbankConfig, lengths: list[int], fill: float) -> None:
     batch = torch.full((len(lengths), max(lengths) + 700), fill)

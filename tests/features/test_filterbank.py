@@ -122,7 +122,7 @@ def test_subtracting_the_mean_leaves_zero_mean_over_time() -> None:
 
 
 @pytest.mark.parametrize("config", [FilterbankConfig(), RAW])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(lengths=st.lists(st.integers(400, 6_000), min_size=1, max_size=5), fill=st.floats(-1.0, 1.0))
 def test_padding_changes_nothing(config: FilterbankConfig, lengths: list[int], fill: float) -> None:
     batch = torch.full((len(lengths), max(lengths) + 700), fill)

@@ -90,7 +90,7 @@ def test_of_one_speaker_all_is_possible() -> None:
 finite = st.floats(-1, 1, allow_subnormal=False).map(lambda value: round(value, 2))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(finite, min_size=30, max_size=120),
     finite,

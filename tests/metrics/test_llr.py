@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
@@ -106,7 +106,6 @@ def test_a_hand_computed_least_cost() -> None:
     assert min_cllr([1.0, 3.0], [0.0, 2.0]) == pytest.approx(0.5, abs=1e-15)
 
 
-@settings(deadline=None)  # the first call of scikit-learn takes its time
 @given(any_llrs, any_llrs)
 def test_min_cllr_is_the_cost_after_isotonic_regression(target: Scores, nontarget: Scores) -> None:
     best = cllr(*isotonic_llrs(target, nontarget))

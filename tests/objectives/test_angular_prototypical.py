@@ -45,7 +45,7 @@ def naive(embeddings: Tensor, labels: Tensor, scale: float = 10.0, bias: float =
     return total / len(queries)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(2, 8), st.floats(0.1, 20), st.floats(-10, 10))
 def test_it_is_the_naive_loop_for_speakers_in_any_order_and_number(
     seed: int, speakers: int, scale: float, bias: float
@@ -143,7 +143,7 @@ def test_duplicates_antipodes_and_a_single_speaker_have_finite_gradients(dtype: 
         assert embeddings.grad.isfinite().all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.floats(0.01, 100))
 def test_rotation_common_length_and_names_do_not_matter(seed: int, length: float) -> None:
     embeddings, labels = batch(seed)

@@ -37,7 +37,7 @@ vectors = st.lists(finite, min_size=3, max_size=3).map(lambda v: torch.tensor(v,
 gradients = st.tuples(vectors, vectors, st.integers(-4, 4), st.integers(-100, 100)).map(
     lambda drawn: (drawn[0] * 10.0 ** drawn[3], drawn[1] * 10.0 ** (drawn[2] + drawn[3]))
 )
-examples = settings(max_examples=100, deadline=None, derandomize=True)
+examples = settings(max_examples=100, derandomize=True)
 
 
 def combine(alpha: Tensor, g1: Tensor, g2: Tensor) -> Tensor:

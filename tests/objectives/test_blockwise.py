@@ -70,7 +70,7 @@ def belief(seed: int, shape: tuple[int, ...]) -> Tensor:
 @pytest.mark.parametrize("margin_form", FORMS)
 @pytest.mark.parametrize("attention_form", [None, "logit", "log_weight"])
 @pytest.mark.parametrize("pairs", ["negatives", "all"])
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     seed=st.integers(0, 10_000),
     block_size=st.integers(1, 40) | st.none(),

@@ -197,7 +197,7 @@ def test_gradients_through_the_penalty_and_a_linear_layer_are_those_of_finite_di
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.floats(0.01, 100))
 def test_length_rotation_and_order_do_not_matter(seed: int, length: float) -> None:
     embeddings, labels, prototypes = batch(seed, subcentres=2)

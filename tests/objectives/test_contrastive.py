@@ -113,7 +113,7 @@ def test_the_numerator_form_adds_the_mean_widening_to_supcon() -> None:
     torch.testing.assert_close(supervised_contrastive_loss(embeddings, labels, margin=0.2), plain + gap)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.floats(0.1, 100))
 def test_it_ignores_order_rotation_and_length(seed: int, length: float) -> None:
     embeddings, labels = batch(seed)
@@ -193,7 +193,7 @@ def test_the_loss_grows_with_the_margin(margin_form: str) -> None:
     assert values[0] < values[-1]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(0.0, 1.5))
 def test_the_widened_cosine_never_rises_or_jumps_with_the_angle(margin: float) -> None:
     angle = torch.linspace(0, math.pi, 20_001, dtype=torch.float64)
@@ -232,7 +232,7 @@ def test_a_doubtful_negative_pulls_less(form: str) -> None:
     assert pulls == sorted(pulls, reverse=True)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.sampled_from(FORMS))
 def test_weights_of_one_are_no_weights(seed: int, margin_form: str) -> None:
     embeddings, labels = batch(seed)
@@ -269,7 +269,7 @@ def test_a_far_negative_barely_moves_the_loss_and_a_near_one_raises_it(margin_fo
     assert near > before + 0.1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 10_000), st.floats(0.5, 30), st.sampled_from(["max", "mean", None]))
 def test_attention_is_positive_symmetric_and_not_constant(
     seed: int, scale: float, normalise: str | None

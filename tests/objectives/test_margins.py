@@ -30,7 +30,7 @@ def test_a_margin_widens_the_angle_and_a_negative_one_narrows_it() -> None:
         )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(-1.5, 1.5))
 def test_it_never_rises_or_jumps_with_the_angle(margin: float) -> None:
     step = additive_angular_margin(ANGLES.cos(), margin).diff()
@@ -38,7 +38,7 @@ def test_it_never_rises_or_jumps_with_the_angle(margin: float) -> None:
     assert step.abs().max() < 1e-3
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(0.0, 1.5))
 def test_narrowing_is_the_mirror_image_of_widening(margin: float) -> None:
     cosine = ANGLES.cos()

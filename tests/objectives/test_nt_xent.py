@@ -45,7 +45,7 @@ def naive(embeddings: Tensor, labels: Tensor, *, temperature: float, margin: flo
     return sum(losses) / len(losses)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(2, 8), st.floats(0.05, 2), st.floats(0, 1.9))
 def test_it_is_the_naive_double_loop(seed: int, names: int, temperature: float, margin: float) -> None:
     embeddings, labels = batch(seed, names=names)
@@ -96,7 +96,7 @@ def test_gradients_are_those_of_finite_differences() -> None:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.floats(0.01, 100))
 def test_order_rotation_length_and_names_do_not_matter(seed: int, length: float) -> None:
     embeddings, labels = batch(seed)

@@ -103,7 +103,7 @@ def test_ten_thousand_classes_are_finite_and_attention_still_tells_samples_apart
     assert raw.max() < 3e-4
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.sampled_from([torch.float32, torch.bfloat16]))
 def test_low_precision_is_close_to_float64(seed: int, dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -48,7 +48,7 @@ def test_a_rank_is_one_of_its_world() -> None:
         class_shard(9, 0, 0)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     classes=st.integers(1, 12),
     subcentres=st.sampled_from([None, 1, 3]),
