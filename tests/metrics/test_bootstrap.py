@@ -436,3 +436,13 @@ def test_scores_and_trials_must_agree() -> None:
         bootstrap([1.0, np.nan], *sides)
     with pytest.raises(TrialError, match="NaN or infinite"):
         llr_bootstrap([1.0, np.inf], *sides)
+
+
+def test_weights_too_large_for_single_precision_are_counted_exactly() -> None:
+    target = np.arange(600) % 2 == 0
+    scores = np.random.default_rng(0).normal(target, 1.0)
+    rows = np.arange(600) % 3
+    table = np.array([[4001.0], [2999.0], [3001.0]])
+    (rates,) = WeightedTrials(scores, target, rows, rows).rates(table, (0.01,))
+    expected = naive_rates(scores, target, table[rows, 0] ** 2, [0.01])
+    np.testing.assert_allclose(rates, expected, rtol=1e-13)

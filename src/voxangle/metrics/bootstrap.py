@@ -379,9 +379,8 @@ class _Sides:
     def draws(self, replicates: int, seed: int) -> Iterator[_Table]:
         """Speakers drawn with replacement, as many as there are; then of each as many sessions as she brings."""
         random = np.random.default_rng(seed)
-        random_sessions = np.random.default_rng(
-            [seed, 1]
-        )  # apart, so that sessions do not change the speakers
+        # Sessions apart, so that they do not change the draws of the speakers.
+        of_sessions = np.random.default_rng([seed, 1])
         shares = np.full(self.speakers, 1 / self.speakers)
         first = np.cumsum(self.sessions) - self.sessions
         for columns in _steps(replicates):
@@ -391,10 +390,8 @@ class _Sides:
                 counts = drawn[self.speaker]
                 if self.speaker.size > self.speakers:
                     of = np.repeat(np.arange(self.speakers), drawn * self.sessions)
-                    chosen = first[of] + (random_sessions.random(of.size) * self.sessions[of]).astype(
-                        np.int64
-                    )
-                    counts = np.bincount(chosen, minlength=self.speaker.size)
+                    place = (of_sessions.random(of.size) * self.sessions[of]).astype(np.int64)
+                    counts = np.bincount(first[of] + place, minlength=self.speaker.size)
                 table[: counts.size, column] = counts
                 # No trial is across sessions where there is but one.
                 brought = np.maximum(drawn * self.sessions - 1, 1) / self.sessions
@@ -410,13 +407,12 @@ class _Sides:
         # Of how often a speaker is drawn, and a session of hers.
         square = 2 - 1 / self.speakers + 1 - 1 / self.sessions[self.speaker]
         between = ~self.target & (self.right < self.speaker.size)
-        mean = (
-            float(np.mean(square[self.left[between]] * square[self.right[between]])) if between.any() else 2.0
-        )
-        size = math.sqrt(max(0.0, mean - 2) / mean)
+        products = square[self.left[between]] * square[self.right[between]]
+        mean = max(2.0, float(products.mean())) if between.any() else 2.0
+        e = math.sqrt((mean - 2) / mean)
         added = np.zeros_like(table)
         signs = 2.0 * random.integers(2, size=(table.shape[1], self.speaker.size)).T - 1
-        added[: self.speaker.size] = table[: self.speaker.size] * signs * math.sqrt(size)
+        added[: self.speaker.size] = table[: self.speaker.size] * signs * math.sqrt(e)
         return added
 
     def left_out(self) -> _Table:
