@@ -116,7 +116,7 @@ def test_figures_with_and_without_a_mean_stand_side_by_side(
     both = told("-m", folder, "--results", results, "--results", tmp_path / "less" / "few.json")["metrics"]
     assert isinstance(both, list)
     assert [one["name"] for one in both] == 2 * ["EER", "minDCF(0.01)", "minDCF(0.05)"]
-    assert ["was subtracted" in one["definition"] for one in both] == 3 * [False] + 3 * [True]
+    assert ["; less the mean of" in one["definition"] for one in both] == 3 * [False] + 3 * [True]
 
 
 def test_the_figures_of_another_model_are_refused(folder: Path, results: Path, tmp_path: Path) -> None:

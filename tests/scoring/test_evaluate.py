@@ -29,6 +29,7 @@ from voxangle.scoring import (
     read_evaluation,
     trials_sha256,
 )
+from voxangle.scoring.measure import remeasure
 
 SPEAKERS = {f"s{s}/{u}": f"s{s}" for s in range(12) for u in range(4)}
 
@@ -226,6 +227,28 @@ def test_priors_are_the_protocols() -> None:
     protocol = Protocol(p_targets=(0.2,))
     result = evaluate(voices(1.0), all_trials(), protocol=protocol, replicates=10)
     assert [cost.p_target for cost in result.min_dcf] == [0.2]
+
+
+def test_a_cost_that_hardly_a_false_alarm_decides_says_so() -> None:
+    result = evaluate(voices(1.0), all_trials(), speakers=SPEAKERS, replicates=10)
+    scores = result.require_scores()
+    for cost in result.min_dcf:
+        alarms = np.count_nonzero(scores.of_nontargets >= cost.threshold)
+        said = f"minDCF at p = {cost.p_target:g} stands on {alarms} false alarms"
+        assert any(said in note for note in result.notes) == (alarms < 10 and cost.value < 1)
+    assert any("p = 0.01 stands on" in note for note in result.notes)
+    # Of other scores on the list other things are to be said.
+    worse = remeasure(
+        result,
+        replace(scores, scores=np.round(scores.scores)),
+        protocol=result.protocol,
+        model=result.model,
+        replicates=10,
+    )
+    assert not any("stands on" in note for note in worse.notes)
+    assert [note for note in worse.notes if "speakers" in note] == [
+        note for note in result.notes if "speakers" in note
+    ]
 
 
 def test_perfect_scores_come_with_a_caution() -> None:

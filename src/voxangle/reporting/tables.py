@@ -32,7 +32,10 @@ def results_table(results: Sequence[Result], *, title: str | None = None) -> Tab
         caption=Text(
             f"Below each figure its {100 * resampling.level:g} % interval, by bootstrap over "
             f"{resampling.unit}s. minDCF: normalised, costs 1, p the prior of a target trial."
-            + "".join(f" {mark} {_said(protocol)}." for protocol, mark in marks.items())
+            + "".join(
+                f" {mark} {protocol.learnt[:1].upper()}{protocol.learnt[1:]}."
+                for protocol, mark in marks.items()
+            )
         ),
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -141,18 +144,8 @@ def differences_table(comparison: Comparison) -> Table:
 
 def _marks(results: Sequence[Result]) -> dict[Protocol, str]:
     """``*``, ``**`` ... by the protocol, where scores are more than the cosine of embeddings as they are."""
-    marked = [protocol for result in results if _said(protocol := result.protocol)]
+    marked = [result.protocol for result in results if result.protocol.learnt]
     return {protocol: "*" * number for number, protocol in enumerate(dict.fromkeys(marked), start=1)}
-
-
-def _said(protocol: Protocol) -> str:
-    """What a protocol learnt from others, in words; nothing where that is nothing."""
-    mean = protocol.mean_subtraction
-    said = [protocol.scoring, f"less {mean}" if not isinstance(mean, str) else "", protocol.normalisation]
-    words = "; ".join(
-        str(one) for one in said if one and one not in ("cosine", "as given", "none", "not known")
-    )
-    return f"{words[:1].upper()}{words[1:]}"
 
 
 def _pair(above: str, below: str) -> Text:

@@ -11,8 +11,7 @@ __all__ = ["card_metrics"]
 def card_metrics(result: Result) -> list[Metric]:
     """EER and minimum costs of a result, with their intervals, the size of the list and the notes that go with it."""
     counts = result.counts
-    subtracted = result.protocol.mean_subtraction
-    also = "" if subtracted == "none" else f"; {subtracted} was subtracted from every embedding"
+    also = f"; {result.protocol.learnt}" if result.protocol.learnt else ""
     return [
         Metric(
             trials=result.name,

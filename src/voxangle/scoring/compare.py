@@ -66,8 +66,8 @@ def compare(
 
 
 def protocol_differences(first: Protocol, second: Protocol) -> dict[str, tuple[object, object]]:
-    """The entries in which two protocols differ; the file of a mean of the same utterances is no difference."""
-    one, other = _comparable(first), _comparable(second)
+    """The entries in which two protocols differ; a file of the same utterances' embeddings is no difference."""
+    one, other = first.as_compared(), second.as_compared()
     return {
         name: (getattr(one, name), getattr(other, name))
         for name in Protocol.model_fields
@@ -90,15 +90,3 @@ def read_evaluation(folder: str | Path) -> list[Result]:
             else f"{folder}: no such folder; give one that `voxangle evaluate` wrote"
         )
     return [Result.read(path) for path in found]
-
-
-def _comparable(protocol: Protocol) -> Protocol:
-    """The protocol without what differs from system to system: the file of a mean of the same utterances."""
-    mean = protocol.mean_subtraction
-    if isinstance(mean, str) or not mean.file:
-        return protocol
-    return protocol.model_copy(
-        update={
-            "mean_subtraction": mean.model_copy(update={"file": "archive", "file_sha256": "", "left_out": 0})
-        }
-    )

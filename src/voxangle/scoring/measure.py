@@ -35,6 +35,8 @@ from voxangle.scoring.trial_scores import TrialScores
 __all__ = ["measure", "remeasure", "require_known", "trials_sha256"]
 
 _FEW_SPEAKERS = 30
+# Between lists whose intervals hold and one with almost no false alarms, whose do not (benchmarks/coverage.py).
+_FEW_ALARMS = 10
 
 
 def measure(
@@ -92,7 +94,6 @@ def measure(
     )
     figures = _figures(known, protocol.p_targets, calibration, replicates, seed)
     targets = int(np.count_nonzero(trials.target))
-    speakers_from = figures["intervals"].speakers_from
     return Result(
         name=trials.name,
         trials_sha256=known.trials_sha256,
@@ -109,12 +110,10 @@ def measure(
         model=model or Model(),
         notes=(
             *notes,
-            *_cautions(
-                known.speakers_present(),
-                len(_contradictions(trials, speaker)),
-                speakers_from,
-                figures["eer"].value,
+            *_of_the_list(
+                known.speakers_present(), len(_contradictions(trials, speaker)), speakers is not None
             ),
+            *_of_the_figures(figures["eer"], figures["min_dcf"], known),
             *(_unknown(conditions) if isinstance(conditions, Conditions) else ()),
         ),
         **_here(command),
@@ -147,13 +146,20 @@ def remeasure(
         notes: what is to be said beside what the result says.
         command: that made the new result.
     """
+    figures = _figures(scores, protocol.p_targets, calibration, replicates, seed)
+    outdated = _of_the_figures(result.eer, result.min_dcf, result.require_scores())
+    said = [
+        *(note for note in result.notes if note not in outdated),
+        *notes,
+        *_of_the_figures(figures["eer"], figures["min_dcf"], scores),
+    ]
     return result.model_copy(
         update={
-            **_figures(scores, protocol.p_targets, calibration, replicates, seed),
+            **figures,
             **_here(command),
             "protocol": protocol,
             "model": model,
-            "notes": tuple(dict.fromkeys([*result.notes, *notes])),
+            "notes": tuple(dict.fromkeys(said)),
             "scores": scores,
         }
     )
@@ -293,24 +299,38 @@ def require_known(trials: Trials, known: Mapping[str, Any], what: str, cure: str
         )
 
 
-def _cautions(speakers: int, contradictions: int, speakers_from: str, eer: float) -> list[str]:
+def _of_the_list(speakers: int, contradictions: int, speakers_known: bool) -> list[str]:
+    """What must be said of any figure of the list."""
     cautions = []
     if contradictions:
         cautions.append(
             f"{contradictions} non-target trials pair utterances that target trials join to one speaker: some labels "
             "of the list are wrong. They are scored as the list has them."
         )
-    if speakers_from == "target trials":
+    if not speakers_known:
         cautions.append(
             f"The {speakers} speakers are groups of utterances that target trials join; where one person makes "
             "several groups, the intervals are too narrow. Give the speakers to mend that."
         )
     if speakers < _FEW_SPEAKERS:
         cautions.append(f"Only {speakers} speakers: the intervals are rough, and rather too narrow.")
-    if eer == 0:
+    return cautions
+
+
+def _of_the_figures(eer: Measure, costs: Sequence[DetectionCost], scores: TrialScores) -> list[str]:
+    """What must be said of these figures."""
+    cautions = []
+    if eer.value == 0:
         cautions.append(
             "No error was seen: the interval of zero width tells of a small list, not of certainty."
         )
+    for cost in costs:
+        alarms = int(np.count_nonzero(scores.of_nontargets >= cost.threshold))
+        if alarms < _FEW_ALARMS and cost.value < 1:
+            cautions.append(
+                f"minDCF at p = {cost.p_target:g} stands on {alarms} false alarms: it is too low, and so is its "
+                "interval; more non-target trials would tell."
+            )
     return cautions
 
 

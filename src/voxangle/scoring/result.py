@@ -225,6 +225,17 @@ class Protocol(Config):
             normalisation="not known",
         )
 
+    @property
+    def learnt(self) -> str:
+        """What was learnt from others for the scores, in words; empty where nothing was."""
+        mean = self.mean_subtraction
+        said = {
+            "scores by {}": self.scoring,
+            "less {}": mean,
+            "normalised by {}": self.normalisation,
+        }
+        return "; ".join(words.format(one) for words, one in said.items() if not isinstance(one, str))
+
     def as_compared(self) -> Protocol:
         """The protocol without what differs from system to system (``LearntFrom.as_compared``)."""
         entries = {name: getattr(self, name) for name in type(self).model_fields}
@@ -335,7 +346,7 @@ class Resampling(Config):
         seed: of the draws.
     """
 
-    method: str = "bias-corrected percentile bootstrap"
+    method: str = "BCa bootstrap"
     unit: str = "speaker"
     level: float = 0.95
     speakers_from: Literal["corpus", "target trials"]
