@@ -196,6 +196,10 @@ def test_evaluation_gives_a_table_json_and_plots(
     assert result["model"]["sha256"]
     for plot in ("det.png", "pairs-scores.png"):
         assert (tmp_path / "e" / plot).read_bytes().startswith(b"\x89PNG")
+    assert "<audio" in (tmp_path / "e" / "report.html").read_text()
+    words = ["evaluate", "--model", run, "--trials", trials, "--root", voices, "--out", tmp_path / "e"]
+    assert voxangle(*words, "--without-audio", "--replicates", 100)[0] == 0
+    assert "<audio" not in (tmp_path / "e" / "report.html").read_text()
 
 
 def test_a_corpus_is_scored_by_its_lists_whichever_splits_they_name(

@@ -127,6 +127,9 @@ def evaluate(
         Path | None,
         typer.Option("--out", "-o", help="Folder for results; `evaluation` in the model's."),
     ] = None,
+    without_audio: Annotated[
+        bool, typer.Option("--without-audio", help="No recordings on the page, so that it may be passed on.")
+    ] = False,
     replicates: Annotated[int, typer.Option(min=100, help="Bootstrap replicates of the intervals.")] = 1000,
 ) -> None:
     """Error rates of a model on trial lists, with 95 % intervals over speakers."""
@@ -195,6 +198,8 @@ def evaluate(
         target = folder / "-".join(["evaluation", *ways])
         if backend is not None:
             backend.write((out or target) / "plda.plda", weights_sha256=embedder.weights_sha256)
+    if without_audio:
+        clips = None
     _show([tested.with_own_notes(result) for result in results], out or target, tested, clips, console)
 
 
