@@ -56,15 +56,21 @@ def test_a_file_has_the_measures_of_its_samples(tmp_path: Path) -> None:
     assert measure_file(tmp_path / "a.wav", embedding) == measure_waveform(noise(2.0), embedding)
 
 
-def test_a_long_recording_is_measured_by_the_minute(tmp_path: Path) -> None:
-    # A loud minute, a silent one, one a hundred times quieter: each is heard by itself.
-    loud, quiet = np.clip(3 * noise(60), -0.3, 0.3), 0.01 * noise(60, seed=1)
-    waveform = np.concatenate([loud, np.zeros(60 * SAMPLE_RATE, np.float32), quiet])
+def test_a_long_recording_is_measured_by_its_windows(tmp_path: Path) -> None:
+    loud = np.clip(3 * noise(60), -0.3, 0.3)
+    # Two minutes in which nothing sounds, though not all is zero; then a quiet and dull one, of which half sounds.
+    silent = (2e-5 * np.sign(noise(121, seed=1))).astype(np.float32)
+    dull = 0.01 * np.convolve(noise(60, seed=2), np.hanning(32), "same").astype(np.float32)
+    dull[30 * SAMPLE_RATE :] = 0
+    waveform = np.concatenate([loud, silent, dull])
     soundfile.write(tmp_path / "a.wav", waveform, SAMPLE_RATE, subtype="FLOAT")
     one = measure_file(tmp_path / "a.wav", np.ones(4, np.float32))
     assert one == measure_waveform(waveform, np.ones(4, np.float32))
-    assert one.speech == pytest.approx(120, abs=0.5)
-    assert one.clipping == pytest.approx(measure(loud).clipping / 3, rel=0.02)
+    assert one.speech == pytest.approx(90, abs=0.5)
+    of_five_windows_four_sound = 4 / 5 * 241
+    assert one.clipping == pytest.approx(measure(loud).clipping * 60 / of_five_windows_four_sound, rel=0.02)
+    by_speech = (2 * measure(loud).above_4khz + measure(dull).above_4khz) / 3
+    assert one.above_4khz == pytest.approx(by_speech, abs=2.0)
 
 
 def test_a_recording_that_cannot_be_measured(tmp_path: Path) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from voxangle.encoders import Embedder
 from voxangle.metrics import SortedScores
+from voxangle.recipe import Recipe
 from voxangle.runtime.measures import RecordingMeasures
 from voxangle.training.decision import decide_by
+from voxangle.training.loop import train
 
 
 def scores(targets: int, nontargets: int, gap: float = 0.5) -> SortedScores:
@@ -63,3 +68,24 @@ def test_the_calibration_knows_what_the_recordings_were_like() -> None:
     few = decide_by(scores(300, 300), "trials", recordings[:99]).calibration
     assert few is not None
     assert few.ranges is None
+
+
+def test_a_run_measures_what_it_was_validated_on(
+    voices: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voxangle.runtime.card._RECORDINGS", 8)  # all there are
+    (tmp_path / "tiny.yaml").write_text(
+        f"""
+data: {{corpus: folder, root: {voices}, split: all, validation_speakers: 2}}
+batch: {{speakers: 4, recordings: 2, seconds: 0.6}}
+augment: {{views: 1}}
+encoder: {{architecture: ecapa_tdnn, channels: 16, aggregation: 24, squeeze: 8, attention: 8, dimension: 12}}
+schedule: {{steps: 2}}
+"""
+    )
+    model = train(Recipe.read(tmp_path / "tiny.yaml"), tmp_path / "run")
+    fit = Embedder.load(model, device="cpu").card.calibration
+    assert fit is not None
+    assert fit.ranges is not None
+    assert fit.ranges.speech.high == pytest.approx(2.0, abs=0.1)
+    assert 0 < fit.ranges.magnitude.low < fit.ranges.magnitude.high

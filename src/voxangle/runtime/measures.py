@@ -155,13 +155,14 @@ def _measured(name: str | Path, waveforms: Iterable[Floats], embedding: Floats) 
     """Those of the windows of a recording; by their seconds, and what is of speech by their seconds of speech."""
     seconds = speech = clipping = above_4khz = 0.0
     for waveform in waveforms:
+        if is_silent(waveform):
+            continue  # as it has no part in the embedding
         part = measure(waveform)
+        sounding = part.seconds * (1 - part.silence)
         seconds += part.seconds
+        speech += sounding
         clipping += part.clipping * part.seconds
-        if not is_silent(waveform):
-            sounding = part.seconds * (1 - part.silence)
-            speech += sounding
-            above_4khz += part.above_4khz * sounding
+        above_4khz += part.above_4khz * sounding
     if not speech:
         raise SilenceError(name)
     return RecordingMeasures(
