@@ -446,3 +446,18 @@ def test_weights_too_large_for_single_precision_are_counted_exactly() -> None:
     (rates,) = WeightedTrials(scores, target, rows, rows).rates(table, (0.01,))
     expected = naive_rates(scores, target, table[rows, 0] ** 2, [0.01])
     np.testing.assert_allclose(rates, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_interval_leaves_what_a_rate_can_be(seed: int) -> None:
+    # Few speakers and few errors: Student's distribution alone would reach below 0.
+    scores, target, enrol, test = population(np.random.default_rng(seed), speakers=5, recordings=4)
+    resampled = resample(scores, target, enrol, test, replicates=200)
+    free = resampled.intervals(0.95)
+    assert resampled.intervals(0.95, least=free[0].high)[0].low == free[0].high
+    found = bootstrap(scores, target, enrol, test, replicates=200)
+    for ends in (found.eer, *found.min_dcf):
+        assert 0 <= ends.low <= ends.high <= 1
+    costs = llr_bootstrap(4 * scores - 5, target, enrol, test, replicates=200)
+    for ends in (costs.cllr, *costs.act_dcf):
+        assert 0 <= ends.low <= ends.high

@@ -159,7 +159,7 @@ def bootstrap(
     """
     sides = _Sides.of(target, enrol_speaker, test_speaker, enrol_session, test_session)
     resampled = _resampled(_error_rates(sides, scores, priors), sides, replicates, seed)
-    eer, *costs = resampled.intervals(level)
+    eer, *costs = resampled.intervals(level, least=0.0, most=1.0)
     return Bootstrap(eer, tuple(costs), sides.speakers, resampled.used, replicates - resampled.used)
 
 
@@ -184,7 +184,7 @@ def llr_bootstrap(
     """
     sides = _Sides.of(target, enrol_speaker, test_speaker, enrol_session, test_session)
     resampled = _resampled(_llr_costs(sides, llrs, priors), sides, replicates, seed)
-    cllr, *costs = resampled.intervals(level)
+    cllr, *costs = resampled.intervals(level, least=0.0)
     return LlrBootstrap(cllr, tuple(costs), sides.speakers, resampled.used, replicates - resampled.used)
 
 

@@ -75,13 +75,14 @@ class Replicates:
         """How many draws held trials of both classes."""
         return int(np.count_nonzero(~np.isnan(self.draws).any(axis=1)))
 
-    def intervals(self, level: float) -> list[Interval]:
-        """Of each figure.
+    def intervals(self, level: float, *, least: float = -math.inf, most: float = math.inf) -> list[Interval]:
+        """Of each figure, within what it can be at all, from ``least`` to ``most``.
 
         Raises:
             TrialError: no draw held trials of both classes.
         """
-        return [one.interval(level) for one in self._distributions()]
+        ends = [one.interval(level) for one in self._distributions()]
+        return [Interval(min(max(one.low, least), most), min(max(one.high, least), most)) for one in ends]
 
     def _distributions(self) -> list[_Distribution]:
         draws, left_out = (one[~np.isnan(one).any(axis=1)] for one in (self.draws, self.left_out))
