@@ -96,7 +96,6 @@ def calibrate(
         held_out = _listed(trials or Path(), root or Path())
     (drawn,) = held_out.tested.lists
     embedded = embed_tested(embedder, held_out.tested, console)
-    held_out.tested.without(embedded.unusable)
     with counting(console, "measuring") as on_progress:
         measured = measure_embedded(embedded.embeddings, embedded.read, on_progress)
     scores = cosine_scores(np.stack([embedded.embeddings[key] for key in drawn.utterances]), drawn)
