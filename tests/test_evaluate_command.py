@@ -59,7 +59,7 @@ def test_given_scores_are_measured(trials: Path, tmp_path: Path) -> None:
     (result,) = read_evaluation(tmp_path / "rival-evaluation")
     given = {tuple(line.split()[:2]): float(line.split()[2]) for line in path.read_text().splitlines()}
     target, other = ([given[a, b] for is_target, a, b in PAIRS if is_target == one] for one in (True, False))
-    assert result.eer.value == eer(np.float32(target), np.float32(other)).rate
+    assert result.eer.value == eer(target, other).rate
     assert result.model.name == "rival"
     assert result.protocol.scoring == "as given"
     assert result.protocol.normalisation == result.protocol.mean_subtraction == "not known"
@@ -111,3 +111,34 @@ def test_a_list_that_repeats_trials_is_measured_only_where_that_is_allowed(
     outcome = voxangle("--scores", path, "--trials", trials, "--repeated-trials", "--out", tmp_path / "e")
     assert outcome.exit_code == 0, outcome.output
     assert json.loads((tmp_path / "e" / "pairs.json").read_text())["counts"]["trials"] == len(PAIRS) + 1
+
+
+def test_scores_that_differ_by_little_are_told_apart(trials: Path, tmp_path: Path) -> None:
+    path = scores(tmp_path / "rival.txt", 0.5)
+    lines = [line.split() for line in path.read_text().splitlines()]
+    path.write_text("".join(f"{a} {b} {1 + 1e-9 * float(score):.15f}\n" for a, b, score in lines))
+    assert voxangle("--scores", path, "--trials", trials).exit_code == 0
+    close = Result.read(tmp_path / "rival-evaluation" / "pairs.json")
+    path.write_text("".join(f"{a} {b} {score}\n" for a, b, score in lines))
+    assert voxangle("--scores", path, "--trials", trials).exit_code == 0
+    plain = Result.read(tmp_path / "rival-evaluation" / "pairs.json")
+    assert close.eer.value == plain.eer.value > 0
+
+
+def test_sessions_are_drawn_where_they_are_known(trials: Path, tmp_path: Path) -> None:
+    path = scores(tmp_path / "rival.txt", 0.5)
+    words = ["--scores", path, "--trials", trials]
+    corpus = ["--corpus", "table", "--root", table_corpus(tmp_path)]
+    units = {}
+    for name, more in (("plain", []), ("sessions", ["--draw-sessions"])):
+        outcome = voxangle(*words, *corpus, *more, "--out", tmp_path / name)
+        assert outcome.exit_code == 0, outcome.output
+        result = Result.read(tmp_path / name / "pairs.json")
+        units[result.intervals.unit] = result.eer
+    assert set(units) == {"speaker", "speaker and session"}
+    assert units["speaker"].value == units["speaker and session"].value
+    assert units["speaker"] != units["speaker and session"]
+    assert "--draw-sessions belongs to --corpus" in refusal(*words, "--draw-sessions")
+    table = tmp_path / "utterances.csv"
+    table.write_text("\n".join(line.rsplit(",", 2)[0] for line in table.read_text().split("\n")))
+    assert "no sessions to draw are known" in refusal(*words, *corpus, "--draw-sessions")

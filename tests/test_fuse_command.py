@@ -55,6 +55,7 @@ def test_a_fusion_is_better_than_its_systems_and_its_scores_are_ratios(
     outcome = voxangle("fuse", *tested, *learning(folders), "--out", tmp_path / "fused")
     assert outcome.exit_code == 0, outcome.output
     assert "one + two" in outcome.output
+    assert "note: The 12 speakers are groups of utterances" in outcome.output
     (fused,), (one,) = read_evaluation(tmp_path / "fused"), read_evaluation(tested[0])
     assert compare(fused, one, across_protocols=True, replicates=100).eer_interval.high < 0
     with pytest.raises(TrialError, match=r"scoring is 'fusion .* one .* two"):
@@ -77,6 +78,15 @@ def test_nothing_is_fused_that_was_learnt_from(folders: dict[str, Path], tmp_pat
     assert isinstance(outcome.exception, TrialError)
     assert "are also among those that the fusion was learnt from" in str(outcome.exception)
     assert not (tmp_path / "fused").exists()
+
+
+def test_what_is_learnt_from_is_the_system_it_is_for(folders: dict[str, Path], tmp_path: Path) -> None:
+    tested = [folders["two test"], folders["one test"]]
+    outcome = voxangle("fuse", *tested, *learning(folders), "--out", tmp_path / "fused")
+    assert isinstance(outcome.exception, TrialError)
+    assert "is of 'two', but the --learn-from in its place is of 'one'; give them in one order" in str(
+        outcome.exception
+    )
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ def test_calibrate_reads_a_list(folder: Path, many: Path, tmp_path: Path) -> Non
     assert "for you to see to" in result.output
     fit = read_model(folder).card.calibration
     assert fit is not None
-    assert fit.source.endswith("of 10 speakers of the list 'mine'")
+    assert fit.source.endswith("of 10 groups of utterances of the list 'mine'")
     (tmp_path / "three.txt").write_text("".join(lines[:3]))
     words[4] = tmp_path / "three.txt"
     assert "too few to calibrate by" in refused(*words, "--measures", "none")

@@ -44,8 +44,8 @@ def test_each_form_is_read_in_any_order(tmp_path: Path, form: str, ending: str) 
     for order in ([0, 1, 2, 3], [2, 0, 3, 1]):
         path = written(tmp_path / "scores", [lines[i] for i in order], ending)
         scores = read_scores(path, TRIALS)
-        assert scores.dtype == np.float32
-        np.testing.assert_array_equal(scores, np.float32(SCORES))
+        assert scores.dtype == np.float64
+        np.testing.assert_array_equal(scores, SCORES)
 
 
 def test_keys_with_white_space_and_the_mark_of_windows_editors(tmp_path: Path) -> None:
@@ -53,31 +53,31 @@ def test_keys_with_white_space_and_the_mark_of_windows_editors(tmp_path: Path) -
     lines = ["my voice 1\tother\t-1", "my voice 1\tmy voice 2\t+.5"]
     path = tmp_path / "scores"
     path.write_bytes(b"\xef\xbb\xbf" + "\n".join(lines).encode())
-    np.testing.assert_array_equal(read_scores(path, trials), np.float32([0.5, -1]))
+    np.testing.assert_array_equal(read_scores(path, trials), [0.5, -1])
 
 
 def test_keys_that_are_numbers(tmp_path: Path) -> None:
     trials = Trials.of("numbers", [(True, "1", "2"), (False, "1", "3")])
     path = written(tmp_path / "scores", ["1 3 -7.5", "1 2 4"])
-    np.testing.assert_array_equal(read_scores(path, trials), np.float32([4, -7.5]))
+    np.testing.assert_array_equal(read_scores(path, trials), [4, -7.5])
 
 
 def test_models_are_enrolments(tmp_path: Path) -> None:
     trials = Trials.of("models", [(True, "m", "b"), (False, "m", "c")], models={"m": ["a", "d"]})
     path = written(tmp_path / "scores", ["m c 1", "m b 2"])
-    np.testing.assert_array_equal(read_scores(path, trials), np.float32([2, 1]))
+    np.testing.assert_array_equal(read_scores(path, trials), [2, 1])
 
 
 @given(
     st.permutations(range(4)),
-    st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=4, max_size=4),
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=4, max_size=4),
 )
 def test_every_number_comes_back(
     tmp_path_factory: pytest.TempPathFactory, order: list[int], scores: list[float]
 ) -> None:
     path = tmp_path_factory.mktemp("scores") / "scores"
     lines = [f"{PAIRS[i][1]} {PAIRS[i][2]} {scores[i]!r}" for i in order]
-    np.testing.assert_array_equal(read_scores(written(path, lines), TRIALS), np.float32(scores))
+    np.testing.assert_array_equal(read_scores(written(path, lines), TRIALS), scores)
 
 
 @pytest.mark.parametrize(

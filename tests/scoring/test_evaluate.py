@@ -29,6 +29,7 @@ from voxangle.scoring import (
     read_evaluation,
     trials_sha256,
 )
+from voxangle.scoring.evaluate import Calibrator
 from voxangle.scoring.measure import remeasure
 
 SPEAKERS = {f"s{s}/{u}": f"s{s}" for s in range(12) for u in range(4)}
@@ -227,6 +228,43 @@ def test_priors_are_the_protocols() -> None:
     protocol = Protocol(p_targets=(0.2,))
     result = evaluate(voices(1.0), all_trials(), protocol=protocol, replicates=10)
     assert [cost.p_target for cost in result.min_dcf] == [0.2]
+
+
+@pytest.mark.parametrize("speakers", [SPEAKERS, None])
+def test_the_order_of_the_list_moves_no_interval(speakers: dict[str, str] | None, tmp_path: Path) -> None:
+    trials = all_trials()
+    order = np.random.default_rng(0).permutation(len(trials))
+    pairs = [
+        (bool(trials.target[i]), trials.keys[trials.enrol[i]], trials.keys[trials.test[i]]) for i in order
+    ]
+    one, other = (
+        evaluate(voices(1.0), each, speakers=speakers, replicates=50)
+        for each in (trials, Trials.of("all", pairs))
+    )
+    assert (one.eer, one.min_dcf) == (other.eer, other.min_dcf)
+    # Nor does a file move it.
+    one.write(tmp_path / "one.json")
+    read = Result.read(tmp_path / "one.json")
+    again = remeasure(read, read.require_scores(), protocol=one.protocol, model=one.model, replicates=50)
+    assert (again.eer, again.min_dcf) == (one.eer, one.min_dcf)
+
+
+def test_ratios_of_a_calibration_that_knew_the_list_are_said_to_be_flattered() -> None:
+    trials = all_trials()
+
+    def llrs(scores: NDArray[np.float32], _: Trials) -> NDArray[np.float32]:
+        return 8 * scores - 2
+
+    for known, flattered in ((trials.sha256(), True), ("", False), ("ab", False)):
+        result = evaluate(
+            voices(1.0),
+            trials,
+            calibration=Calibrator(llrs, "trials", known),
+            speakers=SPEAKERS,
+            replicates=10,
+        )
+        assert result.calibrated is not None
+        assert any("on this very list" in note for note in result.notes) == flattered
 
 
 def test_a_cost_that_hardly_a_false_alarm_decides_says_so() -> None:

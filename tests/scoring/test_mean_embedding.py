@@ -213,13 +213,22 @@ def test_who_is_tested_may_not_be_in_the_mean(tmp_path: Path) -> None:
         TrialError, match=r"all: 2 of its 32 utterances, such as 's1/2', are also among those"
     ):
         evaluate(vectors, trials(), mean=mean, replicates=5)
-    others = {f"other/{key}": vector for key, vector in vectors.items()}
-    of = {f"other/{key}": speaker for key, speaker in SPEAKERS.items()}
+    below = {f"../other/{key}": vector for key, vector in vectors.items()}
+    mean = MeanEmbedding.read(archive(tmp_path / "below.npz", below))
+    with pytest.raises(TrialError, match=r"all: 32 of its 32 utterances, such as 's0/0', are also among"):
+        evaluate(vectors, trials(), mean=mean, replicates=5)
+    others = {key.replace("/", "-"): vector for key, vector in vectors.items()}
+    of = {key.replace("/", "-"): speaker for key, speaker in SPEAKERS.items()}
     mean = MeanEmbedding.read(archive(tmp_path / "same.npz", others), speaker_of=of)
     with pytest.raises(TrialError, match=r"all: 8 of its 8 speakers, such as 's0', are also among"):
         evaluate(vectors, trials(), mean=mean, speakers=SPEAKERS, replicates=5)
     # Without the speakers of the list only utterances can be compared.
-    assert evaluate(vectors, trials(), mean=mean, replicates=5).protocol.mean_subtraction == mean.record
+    result = evaluate(vectors, trials(), mean=mean, replicates=5)
+    assert result.protocol.mean_subtraction == mean.record
+    said = (
+        "Of the mean to subtract and of the list it is not known who speaks: only utterances were compared."
+    )
+    assert said in result.notes
 
 
 def test_a_protocol_that_names_another_mean_is_refused(training: Path) -> None:
@@ -329,8 +338,12 @@ def test_a_folder_that_knows_who_is_tested_is_refused(tmp_path: Path) -> None:
     mean = MeanEmbedding.read(parts(tmp_path / "tested", {key: vectors[key] for key in ("s1/2", "s3/0")}))
     with pytest.raises(TrialError, match=r"all: 2 of its 32 utterances, such as 's1/2', are also among"):
         evaluate(vectors, trials(), mean=mean, replicates=5)
-    others = {f"other/{key}": vector for key, vector in vectors.items()}
-    of = {f"other/{key}": speaker for key, speaker in SPEAKERS.items()}
+    below = {f"../other/{key}": vector for key, vector in vectors.items()}
+    mean = MeanEmbedding.read(archive(tmp_path / "below.npz", below))
+    with pytest.raises(TrialError, match=r"all: 32 of its 32 utterances, such as 's0/0', are also among"):
+        evaluate(vectors, trials(), mean=mean, replicates=5)
+    others = {key.replace("/", "-"): vector for key, vector in vectors.items()}
+    of = {key.replace("/", "-"): speaker for key, speaker in SPEAKERS.items()}
     mean = MeanEmbedding.read(parts(tmp_path / "same", others), speaker_of=of)
     with pytest.raises(TrialError, match=r"all: 8 of its 8 speakers, such as 's0', are also among"):
         evaluate(vectors, trials(), mean=mean, speakers=SPEAKERS, replicates=5)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _PRIORS = (0.01, 0.05)
 _UNTOLD = (
     "a list does not say who speaks: that none of its speakers trained the model is for you to see to, and utterances "
-    "that target trials join count as one speaker"
+    "that target trials join count as one speaker, so that one who makes several groups is judged too kindly"
 )
 
 
@@ -101,7 +101,8 @@ def calibrate(
     scores = cosine_scores(np.stack([embedded.embeddings[key] for key in drawn.utterances]), drawn)
     counts = (
         f"{np.count_nonzero(drawn.target):,} target and {np.count_nonzero(~drawn.target):,} non-target trials of "
-        f"{len(np.unique(held_out.speaker[np.stack([drawn.enrol, drawn.test])])):,} speakers of {held_out.source}"
+        f"{len(np.unique(held_out.speaker[np.stack([drawn.enrol, drawn.test])])):,} {held_out.whose} of "
+        f"{held_out.source}"
     )
     source = f"logistic regression at prior {prior:g} on {counts}"
     priors = sorted({prior, *_PRIORS})
@@ -120,7 +121,7 @@ def calibrate(
             }
         )
         return
-    console.print(_table(figures, counts))
+    console.print(_table(figures, counts, held_out.whose))
     for note in notes:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     typer.echo(f"the card of {path} has the calibration by {' + '.join(['score', *asked])}")
@@ -132,12 +133,14 @@ class _HeldOut(NamedTuple):
     Attributes:
         tested: one list.
         speaker: shape (keys,), their numbers.
+        whose: what these number.
         source: where they are from, for a person to read.
         notes: what must be said of them.
     """
 
     tested: Tested
     speaker: NDArray[np.int64]
+    whose: str
     source: str
     notes: tuple[str, ...]
 
@@ -150,6 +153,7 @@ def _listed(path: Path, root: Path) -> _HeldOut:
     return _HeldOut(
         tested,
         speakers_from_targets(tested.lists[0]),
+        "groups of utterances",
         f"the list '{path.stem}'",
         (_UNTOLD,),
     )
@@ -198,16 +202,16 @@ def _drawn(
             "the model's card does not say on whom it was trained: that none of these speakers was among them is for "
             "you to see to"
         )
-    return _HeldOut(Tested([trials], corpus), speaker, f"{name}/{split}", tuple(notes))
+    return _HeldOut(Tested([trials], corpus), speaker, "speakers", f"{name}/{split}", tuple(notes))
 
 
-def _table(figures: dict[str, LlrFigures], counts: str) -> Table:
+def _table(figures: dict[str, LlrFigures], counts: str, whose: str) -> Table:
     from rich import box
     from rich.table import Table
 
     first = next(iter(figures.values()))
     table = Table(
-        caption=f"On {counts}, each judged by a fit that knew neither of its speakers. Cllr in bits; detection costs "
+        caption=f"On {counts}, each judged by a fit that knew neither of its {whose}. Cllr in bits; detection costs "
         "normalised, costs 1, p the prior of one voice.",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),

@@ -74,12 +74,24 @@ def compare(
     lines = [
         *comparison.verdicts,
         *(f"note: {one.name}: {line}" for one in comparison.lists for line in one.protocols),
+        *(f"note: {line}" for line in _notes(comparison)),
         *(f"note: {line}" for line in comparison.left_out),
         how_it_was_tested(comparison),
         f"the page is {out}",
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    """What must be said beside figures, once, with the lists and systems it is about where it is not about all."""
+    about: dict[str, list[str]] = {}
+    for one in comparison.lists:
+        for system, result in one.results.items():
+            for note in result.notes:
+                about.setdefault(note, []).append(f"{one.name}, {system}")
+    every = sum(len(one.results) for one in comparison.lists)
+    return [note if len(names) == every else f"{'; '.join(names)}: {note}" for note, names in about.items()]
 
 
 def _read(arguments: list[str]) -> dict[str, list[Result]]:

@@ -127,6 +127,12 @@ def evaluate(
         Path | None,
         typer.Option("--out", "-o", help="Folder for results; `evaluation` in the model's."),
     ] = None,
+    draw_sessions: Annotated[
+        bool,
+        typer.Option(
+            "--draw-sessions", help="For --corpus: intervals over speakers and their sessions: wider."
+        ),
+    ] = False,
     without_audio: Annotated[
         bool, typer.Option("--without-audio", help="No recordings on the page, so that it may be passed on.")
     ] = False,
@@ -145,6 +151,7 @@ def evaluate(
         ("--norm", norm, "--cohort", cohort),
         ("--cohort", cohort, "--norm", norm),
         ("--cohort-utterances", cohort_utterances, "--cohort", cohort),
+        ("--draw-sessions", draw_sessions, "--corpus", corpus),
         ("--llrs", llrs, "--scores", scores),
         ("--system", system, "--scores", scores),
         ("--cohort-top", cohort_top, "--norm as-norm", norm == "as-norm"),
@@ -158,7 +165,7 @@ def evaluate(
         tested = lists_of_files(trials or [], models, root or Path(), repeated_trials)
     if scores is not None:
         _refuse_with_scores(tested, {"--subtract-mean": subtract_mean, "--plda": plda, "--norm": norm})
-        results = [_measured(scores, system, tested, by_condition, replicates, llrs)]
+        results = [_measured(scores, system, tested, by_condition, draw_sessions, replicates, llrs)]
         clips = clips_below(root) if root and not corpus else None
         target = scores.with_name(f"{scores.stem}-evaluation")
     if loaded is not None:
@@ -190,7 +197,8 @@ def evaluate(
             calibration=_calibrator(embedder, embedded),
             manifest=embedded.manifest,
             by_condition=by_condition,
-            notes=tested.notes,
+            draw_sessions=draw_sessions,
+            notes=[*tested.notes, *tested.trained_on(embedder.card)],
             replicates=replicates,
         )
         # Results of two protocols lie in two folders, for each has one result a list.
@@ -217,11 +225,21 @@ def _calibrator(embedder: BaseEmbedder, embedded: Embedded) -> Calibrator | None
         if fit.weights
         else None
     )
-    return Calibrator(lambda scores, trials: calibrated(embedder.card, scores, measures, trials), fit.source)
+    return Calibrator(
+        lambda scores, trials: calibrated(embedder.card, scores, measures, trials),
+        fit.source,
+        fit.trials_sha256,
+    )
 
 
 def _measured(
-    path: Path, system: str | None, tested: Tested, by_condition: bool, replicates: int, are_llrs: bool
+    path: Path,
+    system: str | None,
+    tested: Tested,
+    by_condition: bool,
+    draw_sessions: bool,
+    replicates: int,
+    are_llrs: bool,
 ) -> Result:
     """The figures of scores that another program made."""
     from voxangle.data.score_files import read_scores
@@ -238,6 +256,7 @@ def _measured(
         protocol=Protocol.of_given_scores(trials.enrolment),
         model=Model(name=system or path.stem),
         notes=tested.notes,
+        draw_sessions=draw_sessions,
         replicates=replicates,
         **known_of(trials, tested.manifest(), by_condition=by_condition),
     )

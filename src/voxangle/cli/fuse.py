@@ -51,6 +51,8 @@ def fuse(
         )
     systems = [{result.name: result for result in read_evaluation(folder)} for folder in folders]
     learnt = [_the_list(read_evaluation(folder), learn_list, folder) for folder in learn_from]
+    for folder, tested, learning in zip(folders, systems, learnt, strict=True):
+        _require_one_system(folder, next(iter(tested.values())), learning)
     names = _names([next(iter(one.values())) for one in systems])
     fusion = fit_fusion([result.require_scores() for result in learnt], names=names, prior=prior)
     common = [name for name in systems[0] if all(name in one for one in systems)]
@@ -79,6 +81,17 @@ def fuse(
     console = open_console()
     console.print(results_table(results))
     console.print(calibrated_table(results))
+    for name, weight in zip(names, fusion.scoring.weights, strict=True):
+        if weight < 0:
+            console.print(
+                f"note: '{name}' has the weight {weight:.3g}: the higher its score, the less alike; with so many "
+                "systems that say nearly the same, leave some out",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
+    for note in dict.fromkeys(note for result in results for note in result.notes):
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     typer.echo(f"results and the fusion are in {out}")
 
 
@@ -93,6 +106,32 @@ def _the_list(results: list[Result], wanted: str | None, folder: Path) -> Result
     if wanted not in names:
         raise TrialError(f"{folder}: has no list '{wanted}'{nearest(wanted, names)}")
     return results[names.index(wanted)]
+
+
+def _require_one_system(folder: Path, tested: Result, learning: Result) -> None:
+    """What weights are learnt from is the system that they are for."""
+    from voxangle.errors import TrialError
+    from voxangle.scoring.compare import protocol_differences
+
+    one, other = tested.model, learning.model
+    if one.sha256 != other.sha256 or (not one.sha256 and one.name != other.name):
+        raise TrialError(
+            f"{folder}: is of '{one.name}', but the --learn-from in its place is of '{other.name}'"
+            + (" with other weights" if one.name == other.name else "")
+            + "; give them in one order"
+            + (
+                ""
+                if one.sha256
+                else ", and scores of one system one name (`voxangle evaluate --scores --system`)"
+            )
+        )
+    differing = protocol_differences(tested.protocol, learning.protocol)
+    differing.pop("enrolment", None)
+    if differing:
+        raise TrialError(
+            f"{folder}: was scored otherwise than the --learn-from in its place: "
+            + "; ".join(f"{name} is '{one}' and '{other}'" for name, (one, other) in differing.items())
+        )
 
 
 def _names(results: Sequence[Result]) -> list[str]:

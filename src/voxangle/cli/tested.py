@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from voxangle.data.batches import LabelledRecordings
     from voxangle.reporting.players import Clips
     from voxangle.runtime import BaseEmbedder
+    from voxangle.runtime.card import Card
     from voxangle.scoring import Result
 
 __all__ = ["Embedded", "Tested", "embed_tested", "lists_of_corpus", "lists_of_files"]
@@ -23,11 +24,15 @@ __all__ = ["Embedded", "Tested", "embed_tested", "lists_of_corpus", "lists_of_fi
 
 @dataclass(frozen=True)
 class Tested:
-    """Trial lists whose keys are utterances of a corpus, or paths below ``root`` where there is none."""
+    """Trial lists whose keys are utterances of a corpus, or paths below ``root`` where there is none.
+
+    A corpus lies at ``root``, and recipes call it by ``reader``.
+    """
 
     lists: list[Trials]
     corpus: Corpus | None = None
     root: Path = Path()
+    reader: str = ""
     incomplete: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
@@ -84,6 +89,31 @@ class Tested:
             return None
         return Manifest.joined([self.corpus.splits[name] for name in self.splits_named()])
 
+    def trained_on(self, card: Card) -> list[str]:
+        """What must be said where a model was trained on speakers of the lists, as far as its card tells."""
+        from voxangle.encoders.card import ModelCard
+        from voxangle.errors import CorpusError
+        from voxangle.training.held_out import trained_on
+
+        if self.corpus is None or not isinstance(card, ModelCard):
+            return []
+        seen: set[str] = set()
+        for split in self.splits_named():
+            try:
+                seen |= trained_on(card, self.reader, self.corpus, split, self.root)
+            except CorpusError:
+                return [
+                    "The model was trained on this corpus, and its card does not say on which of the speakers."
+                ]
+        known = self.speaker_of() or {}
+        tested = {known[key] for trials in self.lists for key in trials.utterances}
+        if not tested & seen:
+            return []
+        counts = f"{len(tested & seen):,} of the {len(tested):,}"
+        return [
+            f"The model was trained on {counts} speakers of the lists: these figures do not tell of others."
+        ]
+
     def speaker_of(self) -> dict[str, str] | None:
         """Who speaks in every utterance of the corpus."""
         if self.corpus is None:
@@ -108,11 +138,12 @@ def lists_of_corpus(
     from voxangle.data import Trials
     from voxangle.errors import TrialError, nearest
 
-    corpus = corpus_reader(name).read(root or corpus_folder(name))
+    place = root or corpus_folder(name)
+    corpus = corpus_reader(name).read(place)
     if paths:
         known = {key for split in corpus.splits.values() for key in split.table["utterance"].to_pylist()}
         read = [Trials.read(path, known=known, models=models, repeated=repeated) for path in paths]
-        return Tested(_differently_named(read), corpus)
+        return Tested(_differently_named(read), corpus, place, name)
     if wanted := corpus.lines_on_left_out(only):
         raise TrialError("\n".join(wanted))
     for one in only:
@@ -129,6 +160,8 @@ def lists_of_corpus(
     return Tested(
         [trials for one, trials in corpus.trials.items() if not only or one in only],
         corpus,
+        place,
+        name,
         left_out=() if only else corpus.lines_on_left_out(),
     )
 

@@ -33,7 +33,7 @@ class _Lines(NamedTuple):
     label: pa.ChunkedArray | None
 
 
-def read_scores(path: str | Path, trials: Trials) -> NDArray[np.float32]:
+def read_scores(path: str | Path, trials: Trials) -> NDArray[np.float64]:
     """The score of each trial of a list, from a file in any order.
 
     All lines have one form: ``KEY KEY SCORE`` (Kaldi, SpeechBrain), ``KEY KEY SCORE LABEL`` with ``target`` and
@@ -124,7 +124,7 @@ def _first_odd_line(path: Path, text: bytes) -> tuple[int, str]:
     return 1, decoded.strip().partition("\n")[0]
 
 
-def _numbers(path: Path, column: pa.ChunkedArray) -> NDArray[np.float32]:
+def _numbers(path: Path, column: pa.ChunkedArray) -> NDArray[np.float64]:
     is_number = pc.match_substring_regex(column, _NUMBER)
     if not pc.all(is_number).as_py():
         row = pc.index(is_number, False).as_py()
@@ -138,7 +138,7 @@ def _numbers(path: Path, column: pa.ChunkedArray) -> NDArray[np.float32]:
             f"{path}, score {bad[0] + 1}: '{column[int(bad[0])]}' is no finite number ({bad.size:,} of {values.size:,} "
             "are not); look at the embeddings it came from"
         )
-    scores: NDArray[np.float32] = values.astype(np.float32)
+    scores: NDArray[np.float64] = values
     return scores
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxangle.metrics import SortedScores
+from voxangle.metrics import SortedScores, act_dcf
 from voxangle.reporting.drawing import Axes, Drawing, Key, series, ticks_between
 from voxangle.reporting.page import Details, Table
 from voxangle.reporting.resampled import counts_by_draw, det_band
@@ -235,42 +235,50 @@ def cost_chart(result: Result) -> Drawing:
     trials = result.require_scores()
     llrs = llrs_of(trials)
     ordered = SortedScores.of(llrs[trials.target], llrs[~trials.target])
-    priors = 1 / (1 + np.exp(-_LOG_ODDS))
-    thresholds = -_LOG_ODDS.astype(llrs.dtype)
-    fnr = np.searchsorted(ordered.target, thresholds) / ordered.target.size
-    fpr = 1 - np.searchsorted(ordered.nontarget, thresholds) / ordered.nontarget.size
-    actual = (priors * fnr + (1 - priors) * fpr) / np.minimum(priors, 1 - priors)
-    least = [ordered.min_dcf(p_target=float(prior)).rate for prior in priors]
-    axes = Axes((float(_LOG_ODDS[0]), float(_LOG_ODDS[-1])), (0, 1.25))
+    told = (*result.protocol.p_targets, 0.5)
+    odds = np.union1d(_LOG_ODDS, [_log_odds(p) for p in told])
+    costs = {
+        place: _costs(llrs, trials.target, ordered, 1 / (1 + math.exp(-place))) for place in odds.tolist()
+    }
+    actual, least = zip(*costs.values(), strict=True)
+    axes = Axes((float(odds[0]), float(odds[-1])), (0, 1.25))
     shown = (0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.999)
-    axes.x_ticks([math.log(p / (1 - p)) for p in shown], [f"{p:g}" for p in shown], "prior of a target trial")
+    axes.x_ticks([_log_odds(p) for p in shown], [f"{p:g}" for p in shown], "prior of a target trial")
     axes.y_ticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"], "normalised detection cost")
     axes.line(axes.x_limits, [1, 1], "line quiet d3")
-    axes.line(_LOG_ODDS, least, "line s0")
-    axes.line(_LOG_ODDS, actual, "line s1 d1")
+    axes.line(odds, least, "line s0")
+    axes.line(odds, actual, "line s1 d1")
     for prior in result.protocol.p_targets:
-        place = math.log(prior / (1 - prior))
+        place = _log_odds(prior)
         axes.line([place, place], [0, 1.25], "thin quiet")
-        axes.dots(place, np.interp(place, _LOG_ODDS, least), "dot s0", 4)
-        axes.dots(place, np.interp(place, _LOG_ODDS, actual), "dot s1", 4)
-    told = "; ".join(
-        f"at {p:g} actual {np.interp(math.log(p / (1 - p)), _LOG_ODDS, actual):.3f}, least "
-        f"{np.interp(math.log(p / (1 - p)), _LOG_ODDS, least):.3f}"
-        for p in (*result.protocol.p_targets, 0.5)
-    )
+        axes.dots(place, costs[place][1], "dot s0", 4)
+        axes.dots(place, costs[place][0], "dot s1", 4)
+    words = "; ".join("at {:g} actual {:.3f}, least {:.3f}".format(p, *costs[_log_odds(p)]) for p in told)
     return Drawing(
         344,
         336,
         axes.svg(),
         "Detection cost by prior (costs 1): what lies between the lines is lost by calibration. Dots: the priors of "
         "the table.",
-        f"Detection cost by prior: {told}.",
+        f"Detection cost by prior: {words}.",
         [
             Key("actual, at the threshold the prior asks for", "s1 d1"),
             Key("least, at the best threshold", "s0"),
             Key("deciding without listening", "quiet d3"),
         ],
     )
+
+
+def _log_odds(prior: float) -> float:
+    return math.log(prior / (1 - prior))
+
+
+def _costs(
+    llrs: NDArray[np.floating[Any]], target: NDArray[np.bool_], ordered: SortedScores, prior: float
+) -> tuple[float, float]:
+    """Actual and least cost at a prior."""
+    actual = act_dcf(llrs[target], llrs[~target], p_target=prior)
+    return actual, ordered.min_dcf(p_target=prior).rate
 
 
 def llrs_of(trials: TrialScores) -> NDArray[np.floating[Any]]:

@@ -108,6 +108,7 @@ class Calibration(Config):
         weights: :math:`w_m` by name of the measure; empty where the score alone decides.
         prior: of a target trial, at which it was fitted: where it is best.
         ranges: what the recordings were like that it was fitted on; None if that was not written down.
+        trials_sha256: of the list it was fitted on; empty if that was not written down.
     """
 
     scale: float = Field(gt=0.0)
@@ -116,6 +117,7 @@ class Calibration(Config):
     weights: dict[str, float] = Field(default_factory=dict)
     prior: float = Field(default=0.5, gt=0.0, lt=1.0)
     ranges: Ranges | None = None
+    trials_sha256: str = ""
 
     @field_validator("weights")
     @classmethod

@@ -150,6 +150,7 @@ def calibrate(
             weights=dict(zip(measures, fit.weights[1:].tolist(), strict=True)),
             prior=prior,
             ranges=Ranges.of(_measured(recordings, trials)),
+            trials_sha256=trials.sha256(),
         ),
         llrs,
     )

@@ -31,10 +31,12 @@ class Calibrator(NamedTuple):
     Attributes:
         llrs: of a list's cosines, shape (trials,), its natural log-likelihood ratios.
         source: what it was fitted on.
+        trials_sha256: of that list; empty where it is not known.
     """
 
     llrs: Callable[[NDArray[np.float32], Trials], NDArray[np.float32]]
     source: str
+    trials_sha256: str = ""
 
 
 def evaluate(
@@ -50,6 +52,7 @@ def evaluate(
     calibration: Calibrator | None = None,
     model: Model | None = None,
     conditions: Mapping[str, NDArray[np.bool_]] | None = None,
+    draw_sessions: bool = False,
     replicates: int = 1000,
     seed: int = 0,
     notes: Sequence[str] = (),
@@ -73,6 +76,7 @@ def evaluate(
         conditions: masks, shape (trials,), by name (``voxangle.data.conditions``): the parts of the list that get
             figures of their own. Parts without a trial are left out. The time is that of the whole list again for
             each group of parts that divides it.
+        draw_sessions: draw each drawn speaker's sessions too.
         replicates: of the bootstrap.
         seed: of the bootstrap.
         notes: the corpus's caveats; to be said wherever a figure is shown.
@@ -94,6 +98,11 @@ def evaluate(
     for what, one in learnt.items():
         if one is not None:
             require_unseen(trials, speakers, keys=one.keys, learnt_speakers=one.speakers, what=what)
+            if not one.speakers or speakers is None:
+                notes = [
+                    *notes,
+                    f"Of {what} and of the list it is not known who speaks: only utterances were compared.",
+                ]
     rule = backend or Cosine()
     subtracted = None if mean is None else mean.vector
     embedded = Embedded(_rows(embeddings, trials), trials.keys, trials.name, trials.models.values())
@@ -106,6 +115,11 @@ def evaluate(
         llrs, source = scores, "none: PLDA's scores as they are"
     elif normalisation is None and mean is None and calibration is not None:
         llrs, source = calibration.llrs(scores, trials), calibration.source
+        if calibration.trials_sha256 == trials.sha256():
+            notes = [
+                *notes,
+                "The calibration was fitted on this very list: what the ratios cost is flattered.",
+            ]
     return measure(
         scores,
         trials,
@@ -116,6 +130,7 @@ def evaluate(
         conditions=conditions,
         llrs=llrs,
         calibration=source,
+        draw_sessions=draw_sessions,
         replicates=replicates,
         seed=seed,
         notes=notes,

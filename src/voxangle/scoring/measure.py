@@ -40,7 +40,7 @@ _FEW_ALARMS = 10
 
 
 def measure(
-    scores: NDArray[np.float32],
+    scores: NDArray[np.floating[Any]],
     trials: Trials,
     *,
     protocol: Protocol,
@@ -48,8 +48,9 @@ def measure(
     sessions: Mapping[str, str] | None = None,
     model: Model | None = None,
     conditions: Mapping[str, NDArray[np.bool_]] | None = None,
-    llrs: NDArray[np.float32] | None = None,
+    llrs: NDArray[np.floating[Any]] | None = None,
     calibration: str = "",
+    draw_sessions: bool = False,
     replicates: int = 1000,
     seed: int = 0,
     notes: Sequence[str] = (),
@@ -67,6 +68,7 @@ def measure(
         conditions: masks, shape (trials,), by name.
         llrs: shape (trials,), natural log-likelihood ratios of calibrated scores, where there is a calibration.
         calibration: what that was fitted on.
+        draw_sessions: draw each drawn speaker's sessions too (see ``voxangle.metrics.bootstrap``).
         replicates: of the bootstrap.
         seed: of the bootstrap.
         notes: the corpus's caveats.
@@ -86,13 +88,17 @@ def measure(
         trials.enrol,
         trials.test,
         speaker,
-        () if speakers is None else tuple(dict.fromkeys(speakers[key] for key in trials.utterances)),
+        () if speakers is None else _names(trials, speakers),
         None if sessions is None else _session_numbers(trials, speaker, sessions),
         parts,
         llrs,
         trials_sha256(trials),
     )
-    figures = _figures(known, protocol.p_targets, calibration, replicates, seed)
+    if draw_sessions and known.session is None:
+        raise TrialError(
+            f"{trials.name}: no sessions to draw are known; give a corpus that tells them, or draw speakers alone"
+        )
+    figures = _figures(known, protocol.p_targets, calibration, replicates, seed, draw_sessions)
     targets = int(np.count_nonzero(trials.target))
     return Result(
         name=trials.name,
@@ -146,7 +152,8 @@ def remeasure(
         notes: what is to be said beside what the result says.
         command: that made the new result.
     """
-    figures = _figures(scores, protocol.p_targets, calibration, replicates, seed)
+    drawn = "session" in result.intervals.unit
+    figures = _figures(scores, protocol.p_targets, calibration, replicates, seed, drawn)
     outdated = _of_the_figures(result.eer, result.min_dcf, result.require_scores())
     said = [
         *(note for note in result.notes if note not in outdated),
@@ -185,10 +192,24 @@ class _Here(TypedDict):
 
 
 def _figures(
-    scores: TrialScores, priors: Sequence[float], calibration: str, replicates: int, seed: int
+    scores: TrialScores,
+    priors: Sequence[float],
+    calibration: str,
+    replicates: int,
+    seed: int,
+    draw_sessions: bool,
 ) -> _Figures:
+    sessions = scores.session if draw_sessions else None
     scored = ScoredTrials(
-        scores.scores, scores.target, scores.enrol_speaker, scores.test_speaker, priors, replicates, seed
+        scores.scores,
+        scores.target,
+        scores.enrol_speaker,
+        scores.test_speaker,
+        priors,
+        replicates,
+        seed,
+        None if sessions is None else sessions[scores.enrol],
+        None if sessions is None else sessions[scores.test],
     )
     intervals = scored.intervals()
     eer, min_dcf = scored.figures(intervals)
@@ -198,6 +219,7 @@ def _figures(
         "calibrated": None if scores.llrs is None else scored.calibrated(scores.llrs, calibration),
         "conditions": tuple(scored.condition(name, mask) for name, mask in scores.conditions.items()),
         "intervals": Resampling(
+            unit="speaker and session" if draw_sessions else "speaker",
             speakers_from="corpus" if scores.speakers else "target trials",
             replicates=intervals.replicates,
             discarded=intervals.discarded,
@@ -237,13 +259,16 @@ def _require_both_classes(trials: Trials) -> None:
 
 
 def _speaker_numbers(trials: Trials, speakers: Mapping[str, str] | None) -> NDArray[np.int64]:
+    # Draws go by number. Numbers go by name, so that the order of the list moves no interval.
     if speakers is None:
-        return speakers_from_targets(trials)
+        groups = speakers_from_targets(trials)
+        least = [min(keys) for keys in _by_group(trials.keys, groups)]
+        rank = np.empty(len(least), dtype=np.int64)
+        rank[np.argsort(np.array(least, dtype=object))] = np.arange(len(least))
+        return rank[np.unique(groups, return_inverse=True)[1]]
     require_known(trials, speakers, "speaker", "name the speaker of every utterance, or of none")
-    number: dict[str, int] = {}
-    numbers = np.array(
-        [number.setdefault(speakers[key], len(number)) for key in trials.utterances], dtype=np.int64
-    )
+    number = {name: place for place, name in enumerate(_names(trials, speakers))}
+    numbers = np.array([number[speakers[key]] for key in trials.utterances], dtype=np.int64)
     if trials.models:
         numbers = np.concatenate([numbers, _model_speakers(trials, numbers)])
     wrong = _contradictions(trials, numbers)
@@ -256,6 +281,17 @@ def _speaker_numbers(trials: Trials, speakers: Mapping[str, str] | None) -> NDAr
             f"({wrong.size} such trial(s)); correct the list or the speakers"
         )
     return numbers
+
+
+def _names(trials: Trials, speakers: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(sorted({speakers[key] for key in trials.utterances}))
+
+
+def _by_group(keys: Sequence[str], groups: NDArray[np.int64]) -> list[list[str]]:
+    """The keys of each group, by ascending number of the group."""
+    order = np.argsort(groups, kind="stable")
+    ends = np.flatnonzero(np.diff(groups[order])) + 1
+    return [[keys[place] for place in part] for part in np.split(order, ends)]
 
 
 def _session_numbers(
@@ -326,10 +362,10 @@ def _of_the_figures(eer: Measure, costs: Sequence[DetectionCost], scores: TrialS
         )
     for cost in costs:
         alarms = int(np.count_nonzero(scores.of_nontargets >= cost.threshold))
-        if alarms < _FEW_ALARMS and cost.value < 1:
+        if alarms < _FEW_ALARMS and cost.value < 1 - 1e-9:  # not where rejecting everything is best
             cautions.append(
-                f"minDCF at p = {cost.p_target:g} stands on {alarms} false alarms: it is too low, and so is its "
-                "interval; more non-target trials would tell."
+                f"minDCF at p = {cost.p_target:g} stands on {alarms} false alarm{'' if alarms == 1 else 's'}: it is "
+                "too low, and so is its interval; more non-target trials would tell."
             )
     return cautions
 

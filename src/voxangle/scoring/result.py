@@ -338,7 +338,7 @@ class Resampling(Config):
 
     Attributes:
         method: of the interval's ends.
-        unit: what is drawn with replacement.
+        unit: what is drawn with replacement: speakers, or in a second stage their sessions too.
         level: of the interval.
         speakers_from: where the speakers of the utterances are known from.
         replicates: used.

@@ -40,15 +40,19 @@ class ScoredTrials:
         priors: of a target trial, one for each minDCF.
         replicates: of the bootstrap.
         seed: of the bootstrap.
+        enrol_session: number of the session enrolled, where sessions are drawn too.
+        test_session: number of the session that is tested, likewise.
     """
 
-    scores: NDArray[np.float32]
+    scores: NDArray[np.floating[Any]]
     target: NDArray[np.bool_]
     enrol_speaker: NDArray[np.int64]
     test_speaker: NDArray[np.int64]
     priors: Sequence[float]
     replicates: int
     seed: int
+    enrol_session: NDArray[np.int64] | None = None
+    test_session: NDArray[np.int64] | None = None
 
     def intervals(self) -> Bootstrap:
         """Of the figures, by bootstrap over speakers."""
@@ -60,6 +64,8 @@ class ScoredTrials:
             priors=self.priors,
             replicates=self.replicates,
             seed=self.seed,
+            enrol_session=self.enrol_session,
+            test_session=self.test_session,
         )
 
     def figures(self, intervals: Bootstrap | None) -> tuple[Measure, tuple[DetectionCost, ...]]:
@@ -72,7 +78,7 @@ class ScoredTrials:
             for p, around in zip(self.priors, around_costs, strict=True)
         )
 
-    def calibrated(self, llrs: NDArray[np.float32], source: str) -> Calibrated:
+    def calibrated(self, llrs: NDArray[np.floating[Any]], source: str) -> Calibrated:
         """What log-likelihood ratios of the trials, shape (trials,), cost; ``source`` is their calibration's."""
         of_targets, of_nontargets = llrs[self.target], llrs[~self.target]
         around = llr_bootstrap(
@@ -83,6 +89,8 @@ class ScoredTrials:
             priors=self.priors,
             replicates=self.replicates,
             seed=self.seed,
+            enrol_session=self.enrol_session,
+            test_session=self.test_session,
         )
         return Calibrated(
             source=source,
@@ -121,6 +129,8 @@ class ScoredTrials:
             target=self.target[mask],
             enrol_speaker=self.enrol_speaker[mask],
             test_speaker=self.test_speaker[mask],
+            enrol_session=None if self.enrol_session is None else self.enrol_session[mask],
+            test_session=None if self.test_session is None else self.test_session[mask],
         )
         try:
             intervals: Bootstrap | None = part.intervals()

@@ -150,6 +150,7 @@ def evaluate_lists(
     calibration: Calibrator | None = None,
     manifest: Manifest | None = None,
     by_condition: bool = False,
+    draw_sessions: bool = False,
     notes: Sequence[str] = (),
     replicates: int = 1000,
 ) -> list[Result]:
@@ -164,6 +165,7 @@ def evaluate_lists(
             calibration=calibration,
             model=model,
             notes=notes,
+            draw_sessions=draw_sessions,
             replicates=replicates,
             **known_of(trials, manifest, by_condition=by_condition),
         )

@@ -27,7 +27,7 @@ class TrialScores:
     """The scores of one system on one list, and what is known of each trial.
 
     Attributes:
-        scores: shape (trials,), float32, in the order of the list; higher means more alike.
+        scores: shape (trials,), in the order of the list; higher means more alike.
         target: shape (trials,), true where both sides are one speaker.
         keys: of utterances, and of models where a list has some.
         enrol: shape (trials,), places in ``keys``.
@@ -41,7 +41,7 @@ class TrialScores:
         trials_sha256: of the list (``Trials.sha256``).
     """
 
-    scores: NDArray[np.float32]
+    scores: NDArray[np.floating[Any]]
     target: NDArray[np.bool_]
     keys: tuple[str, ...]
     enrol: NDArray[np.int64]
@@ -50,19 +50,19 @@ class TrialScores:
     speakers: tuple[str, ...] = ()
     session: NDArray[np.int64] | None = None
     conditions: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
-    llrs: NDArray[np.float32] | None = None
+    llrs: NDArray[np.floating[Any]] | None = None
     trials_sha256: str = ""
 
     def __len__(self) -> int:
         return len(self.target)
 
     @property
-    def of_targets(self) -> NDArray[np.float32]:
+    def of_targets(self) -> NDArray[np.floating[Any]]:
         """Scores of the target trials."""
         return self.scores[self.target]
 
     @property
-    def of_nontargets(self) -> NDArray[np.float32]:
+    def of_nontargets(self) -> NDArray[np.floating[Any]]:
         """Scores of the non-target trials."""
         return self.scores[~self.target]
 
@@ -122,7 +122,7 @@ class TrialScores:
         try:
             table = pq.read_table(path)
             keys, (enrol, test) = _numbered(table[side] for side in ("enrol", "test"))
-            names, who = _numbered(table[f"{side}_speaker"] for side in ("enrol", "test"))
+            names, who = _numbered((table[f"{side}_speaker"] for side in ("enrol", "test")), ascending=True)
             named = pa.types.is_string(pc.dictionary_encode(table["enrol_speaker"]).type.value_type)
             return cls(
                 table["score"].to_numpy(),
@@ -153,8 +153,10 @@ class TrialScores:
             raise VoxangleError(f"{path}: not a file of trial scores ({error}); evaluate again") from error
 
 
-def _numbered(columns: Iterable[pa.ChunkedArray]) -> tuple[list[Any], list[NDArray[np.int64]]]:
-    """The distinct values of columns, and each column as numbers of these."""
+def _numbered(
+    columns: Iterable[pa.ChunkedArray], *, ascending: bool = False
+) -> tuple[list[Any], list[NDArray[np.int64]]]:
+    """The distinct values of columns, by appearance or ascending, and each column as numbers of these."""
     number: dict[Any, int] = {}
     numbers = []
     for column in columns:
@@ -167,6 +169,10 @@ def _numbered(columns: Iterable[pa.ChunkedArray]) -> tuple[list[Any], list[NDArr
         places = np.zeros(len(coded.dictionary), np.int64)
         places[used] = [number.setdefault(word, len(number)) for word in words]
         numbers.append(places[indices])
+    if ascending:
+        order = sorted(number)
+        rank = np.array([number[word] for word in order]).argsort()
+        return order, [rank[column] for column in numbers]
     return list(number), numbers
 
 
