@@ -213,7 +213,7 @@ class _Distribution:
 def _student(deviate: float, freedom: int) -> float:
     """The deviate of Student's distribution that is as rare as one of the normal; Wallace (1959), solved for t.
 
-    To 0.3 % from 3 degrees of freedom on; with one or two, for two or three speakers, it errs to the safe side.
+    To 1.2 % from 3 degrees of freedom on; with one or two, for two or three speakers, it errs to the safe side.
     """
     if freedom < 1:
         return math.copysign(math.inf, deviate)
@@ -222,7 +222,7 @@ def _student(deviate: float, freedom: int) -> float:
 
 
 def _normal(deviate: float, freedom: int) -> float:
-    """The inverse of ``_student``; to 0.3 % of the deviate from 3 degrees of freedom on."""
+    """The inverse of ``_student``."""
     if freedom < 1:
         return 0.0
     size = math.sqrt(freedom * math.log1p(deviate**2 / freedom)) if math.isfinite(deviate) else math.inf
