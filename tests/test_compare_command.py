@@ -64,6 +64,18 @@ def test_it_names_the_winner_and_writes_a_page(
     assert "audio" not in page.tags
 
 
+def test_a_file_that_is_no_page_is_not_written_over(
+    compare: Terminal, two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "scores.txt").write_text("a b 0.5\n")
+    code, _, err = compare(*two, "--out", "scores.txt")
+    assert code == 2
+    assert "scores.txt: is there and is no page" in err
+    assert (tmp_path / "scores.txt").read_text() == "a b 0.5\n"
+    for _ in range(2):
+        assert compare(*two, "--out", "page.html")[0] == 0
+
+
 def test_systems_get_other_names_and_another_baseline(compare: Terminal, two: tuple[Path, Path]) -> None:
     code, out, _ = compare(f"one={two[0]}", f"other={two[1]}", "--baseline", "other")
     assert code == 0

@@ -42,6 +42,12 @@ def test_an_interval_that_holds_0_names_nobody(low: float, high: float) -> None:
     assert "do not tell the two apart" in said.text
 
 
+def test_speakers_who_are_not_known_name_nobody() -> None:
+    said = verdict(difference(-0.02, -0.03, -0.01, 181), "new", "old", speakers_known=False)
+    assert said.winner is None
+    assert "181 groups of utterances that target trials join may be far fewer people" in said.text
+
+
 def test_few_speakers_name_nobody() -> None:
     for speakers, winner in ((FEWEST_SPEAKERS - 1, None), (FEWEST_SPEAKERS, "new")):
         assert verdict(difference(-0.02, -0.03, -0.01, speakers), "new", "old").winner == winner

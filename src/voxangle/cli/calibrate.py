@@ -39,6 +39,9 @@ def calibrate(
         Path | None,
         typer.Option("--trials", "-t", help="Or a trial list of such speakers, `1|0 KEY KEY` a line."),
     ] = None,
+    repeated_trials: Annotated[
+        bool, typer.Option("--repeated-trials", help="For --trials: allow trials that stand there twice.")
+    ] = False,
     root: Annotated[
         Path | None, typer.Option(help="Where the corpus lies, or what the list's paths are relative to.")
     ] = None,
@@ -93,7 +96,7 @@ def calibrate(
     if corpus:
         held_out = _drawn(embedder.card, corpus, split, root, recipe, recordings, console)
     else:
-        held_out = _listed(trials or Path(), root or Path())
+        held_out = _listed(trials or Path(), root or Path(), repeated_trials)
     (drawn,) = held_out.tested.lists
     embedded = embed_tested(embedder, held_out.tested, console)
     with counting(console, "measuring") as on_progress:
@@ -145,11 +148,11 @@ class _HeldOut(NamedTuple):
     notes: tuple[str, ...]
 
 
-def _listed(path: Path, root: Path) -> _HeldOut:
+def _listed(path: Path, root: Path, repeated: bool) -> _HeldOut:
     from voxangle.cli.tested import lists_of_files
     from voxangle.scoring import speakers_from_targets
 
-    tested = lists_of_files([path], None, root, repeated=False)
+    tested = lists_of_files([path], None, root, repeated)
     return _HeldOut(
         tested,
         speakers_from_targets(tested.lists[0]),

@@ -56,6 +56,7 @@ def compare(
     from voxangle.reporting.comparison import compare_systems
     from voxangle.reporting.comparison_page import how_it_was_tested, write_comparison_page
 
+    _require_page(out)
     systems = _read(folders)
     clip = _clips(corpus, root)
     if clip is not None:
@@ -63,7 +64,7 @@ def compare(
     comparison = compare_systems(
         systems, baseline=baseline, across_protocols=across_protocols, replicates=replicates, seed=seed
     )
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    command = shlex.join(["voxangle", *sys.argv[1:]])
     write_comparison_page(out, comparison, clip=clip, command=command)
     if as_json:
         print_json(_as_json(comparison, command))
@@ -81,6 +82,14 @@ def compare(
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _require_page(out: Path) -> None:
+    """What is written over is a page, not somebody's scores."""
+    from voxangle.errors import VoxangleError
+
+    if out.is_file() and not out.read_bytes()[:15].lower().startswith(b"<!doctype html"):
+        raise VoxangleError(f"{out}: is there and is no page; give --out another name, such as compare.html")
 
 
 def _notes(comparison: Comparison) -> list[str]:

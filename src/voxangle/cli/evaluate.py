@@ -273,6 +273,7 @@ def _show(
     from voxangle.reporting import calibrated_table, conditions_table, plot_det, plot_scores, results_table
     from voxangle.reporting.evaluation_page import write_evaluation_page
 
+    others = _of_another_protocol(target, results)
     for result in results:
         result.write(target / f"{result.name}.json")
         plot_scores(result, target / f"{result.name}-scores.png")
@@ -284,8 +285,30 @@ def _show(
     for result in results:
         if result.conditions:
             console.print(conditions_table(result))
-    _say_notes(results, tested.left_out, console)
+    _say_notes(results, (*tested.left_out, *others), console)
     typer.echo(f"results and plots are in {target}, all of it on one page in {target / 'report.html'}")
+
+
+def _of_another_protocol(target: Path, results: list[Result]) -> list[str]:
+    """What must be said where a folder holds results of other lists that are of another protocol."""
+    from voxangle.errors import VoxangleError
+    from voxangle.scoring import read_evaluation
+
+    try:
+        there = read_evaluation(target)
+    except VoxangleError:
+        return []
+    names = {result.name for result in results}
+    other = [
+        one.name
+        for one in there
+        if one.name not in names and one.protocol.learnt != results[0].protocol.learnt
+    ]
+    return (
+        [f"{target} also holds results of another protocol: {', '.join(other)}; give each its --out"]
+        if other
+        else []
+    )
 
 
 def _refuse_with_scores(tested: Tested, given: dict[str, object]) -> None:
@@ -293,7 +316,9 @@ def _refuse_with_scores(tested: Tested, given: dict[str, object]) -> None:
 
     if len(tested.lists) != 1:
         names = ", ".join(trials.name for trials in tested.lists)
-        raise TrialError(f"--scores is of one list; here are {len(tested.lists)}: {names}")
+        raise TrialError(
+            f"--scores is of one list; here are {len(tested.lists)}: {names}; pick one, such as with --list"
+        )
     for option, value in given.items():
         if value is not None:
             raise TrialError(f"{option} and --scores: scores are measured as they are; give one of them")

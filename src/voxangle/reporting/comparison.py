@@ -154,7 +154,15 @@ def compare_systems(
                     name: Difference(
                         paired[one, name],
                         float(adjusted[one, name]),
-                        verdict(paired[one, name], name, first, adjusted_p=float(adjusted[one, name])),
+                        verdict(
+                            paired[one, name],
+                            name,
+                            first,
+                            adjusted_p=float(adjusted[one, name]),
+                            speakers_known=any(
+                                of_list[which].require_scores().speakers for which in (name, first)
+                            ),
+                        ),
                     )
                     for name in names[1:]
                 },

@@ -78,19 +78,26 @@ def how_it_was_tested(comparison: Comparison) -> str:
         if comparison.tests > 1
         else ""
     )
+    enough = f"where at least {FEWEST_SPEAKERS} speakers, who are known by name, were drawn from"
+    conditions = (
+        f"{enough}, and where the adjusted p-value is below 0.05" if comparison.tests > 1 else f"and {enough}"
+    )
     return (
-        f"A winner is named only where the 95 % interval of the difference of EER leaves out 0, where at least "
-        f"{FEWEST_SPEAKERS} speakers were drawn from"
-        f"{', and where the adjusted p-value is below 0.05' if comparison.tests > 1 else ''}. Intervals and two-sided "
-        f"p-values: {comparison.replicates:,} draws of speakers (seed {comparison.seed}), the same for all systems."
-        f"{several} Differences of minDCF, and those by condition, are shown as they are: no correction, no winner."
+        f"A winner is named only where the 95 % interval of the difference of EER leaves out 0, {conditions}. "
+        f"Intervals and two-sided p-values: {comparison.replicates:,} draws of speakers (seed {comparison.seed}), the "
+        f"same for all systems.{several} Differences of minDCF, and those by condition, are shown as they are: no "
+        "correction, no winner."
     )
 
 
 def _of_list(one: ListComparison, comparison: Comparison, clip: Clips | None) -> list[Block]:
     baseline = comparison.baseline
     results = list(one.results.values())
-    notes = dict.fromkeys(note for result in results for note in result.notes)
+    notes = dict.fromkeys(
+        note if all(note in other.notes for other in results) else f"{name}: {note}"
+        for name, result in one.results.items()
+        for note in result.notes
+    )
     blocks: list[Block] = [
         *(Text(f"The protocols differ: {line}.") for line in one.protocols),
         result_table(

@@ -38,6 +38,7 @@ def verdict(
     second: str,
     *,
     adjusted_p: float | None = None,
+    speakers_known: bool = True,
 ) -> Verdict:
     """Name a winner by equal error rate only where the data supports it.
 
@@ -50,6 +51,8 @@ def verdict(
         second: what to call the second system.
         adjusted_p: p-value of the difference after correction for all comparisons made; ``None`` where it is the only
             one.
+        speakers_known: whether the speakers have names, or are groups of utterances that target trials join: of those
+            one person may make many, and the interval is too narrow to name a winner by.
     """
     ends = difference.eer_interval
     shown = [f"{100 * x:+.2f}".replace("-", MINUS) for x in (difference.eer, ends.low, ends.high)]
@@ -57,6 +60,12 @@ def verdict(
     speakers = difference.speakers
     if ends.low <= 0 <= ends.high:
         return Verdict(None, f"{span}; these {speakers} speakers do not tell the two apart.")
+    if not speakers_known:
+        return Verdict(
+            None,
+            f"{span}; who speaks is not known, and the {speakers} groups of utterances that target trials join may be "
+            "far fewer people: no winner is named. Give the speakers, as a corpus does.",
+        )
     if speakers < FEWEST_SPEAKERS:
         return Verdict(None, f"{span}; {speakers} speakers are too few to name a winner.")
     if adjusted_p is not None and adjusted_p >= _SIGNIFICANT:

@@ -371,4 +371,5 @@ def _of_the_figures(eer: Measure, costs: Sequence[DetectionCost], scores: TrialS
 
 
 def _this_command() -> str:
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    program = Path(sys.argv[0]).name
+    return shlex.join(["voxangle" if program == "__main__.py" else program, *sys.argv[1:]])
