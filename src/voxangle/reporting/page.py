@@ -40,7 +40,9 @@ h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .5rem; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; padding-top: .75rem; border-top: 2px solid var(--accent); }
 p { max-width: 44rem; margin: .6rem 0; white-space: pre-line; }
 .lead { font-size: 1.125rem; color: var(--faint); }
-.wide { overflow-x: auto; margin: 1rem 0; }
+.wide { overflow-x: auto; margin: 1rem 0; background:
+  linear-gradient(to left, var(--paper) 1rem, transparent) right / 3rem 100% no-repeat local,
+  linear-gradient(to left, var(--accent), transparent) right / .5rem 100% no-repeat scroll; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
 caption { text-align: left; color: var(--faint); padding-bottom: .4rem; }
 caption span { display: block; position: sticky; left: 0; width: min(100%, calc(100vw - 2rem)); }
