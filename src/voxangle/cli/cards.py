@@ -129,7 +129,7 @@ def _metrics(file: Path, weights_sha256: str) -> list[Metric]:
     from voxangle.scoring.card_metrics import card_metrics
     from voxangle.scoring.result import Result
 
-    result = Result.read(file)
+    result = Result.read(file, with_scores=False)
     if result.model.sha256 != weights_sha256:
         raise VoxangleError(
             f"{file}: figures of other weights (of '{result.model.name}'); evaluate this model, and give its results"

@@ -213,18 +213,13 @@ def evaluate(
 
 def _calibrator(embedder: BaseEmbedder, embedded: Embedded) -> Calibrator | None:
     """The model's calibration, with what it asks of the recordings."""
-    from voxangle.runtime.measures import measure_waveform
-    from voxangle.scoring.calibration import calibrated
+    from voxangle.scoring.calibration import calibrated, measure_embedded
     from voxangle.scoring.evaluate import Calibrator
 
     fit = embedder.card.calibration
     if fit is None:
         return None
-    measures = (
-        {key: measure_waveform(embedded.read(key), vector) for key, vector in embedded.embeddings.items()}
-        if fit.weights
-        else None
-    )
+    measures = measure_embedded(embedded.embeddings, embedded.read) if fit.weights else None
     return Calibrator(
         lambda scores, trials: calibrated(embedder.card, scores, measures, trials),
         fit.source,
@@ -295,7 +290,7 @@ def _of_another_protocol(target: Path, results: list[Result]) -> list[str]:
     from voxangle.scoring import read_evaluation
 
     try:
-        there = read_evaluation(target)
+        there = read_evaluation(target, with_scores=False)
     except VoxangleError:
         return []
     names = {result.name for result in results}

@@ -75,8 +75,12 @@ def protocol_differences(first: Protocol, second: Protocol) -> dict[str, tuple[o
     }
 
 
-def read_evaluation(folder: str | Path) -> list[Result]:
-    """The results that ``voxangle evaluate`` wrote into a folder, with their scores, by name of the file.
+def read_evaluation(folder: str | Path, *, with_scores: bool = True) -> list[Result]:
+    """The results that ``voxangle evaluate`` wrote into a folder, by name of the file.
+
+    Args:
+        folder: of the results.
+        with_scores: read the scores too, which of a long list are large.
 
     Raises:
         VoxangleError: the folder has none, or one is broken.
@@ -89,4 +93,4 @@ def read_evaluation(folder: str | Path) -> list[Result]:
             if folder.is_dir()
             else f"{folder}: no such folder; give one that `voxangle evaluate` wrote"
         )
-    return [Result.read(path) for path in found]
+    return [Result.read(path, with_scores=with_scores) for path in found]

@@ -115,7 +115,7 @@ def evaluate(
         llrs, source = scores, "none: PLDA's scores as they are"
     elif normalisation is None and mean is None and calibration is not None:
         llrs, source = calibration.llrs(scores, trials), calibration.source
-        if calibration.trials_sha256 == trials.sha256():
+        if calibration.trials_sha256 and calibration.trials_sha256 == trials.sha256():
             notes = [
                 *notes,
                 "The calibration was fitted on this very list: what the ratios cost is flattered.",

@@ -22,6 +22,7 @@ from voxangle.errors import TrialError
 from voxangle.metrics.calibration import LinearCalibration, fit_linear
 from voxangle.scoring.result import FusedScoring
 from voxangle.scoring.trial_scores import TrialScores
+from voxangle.scoring.unseen import tested_among
 from voxangle.storage import atomic_write
 
 __all__ = ["Fusion", "fit_fusion"]
@@ -89,7 +90,7 @@ class Fusion(Config):
     def _require_unseen(self, tested: TrialScores) -> None:
         found = (
             ("speakers", sorted(set(_speakers(tested)).intersection(self.speakers)), _speakers(tested)),
-            ("utterances and models", sorted(set(tested.keys).intersection(self.keys)), tested.keys),
+            ("utterances and models", sorted(tested_among(tested.keys, self.keys)), tested.keys),
         )
         for what, seen, every in found:
             if seen:

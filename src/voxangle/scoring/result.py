@@ -420,8 +420,12 @@ class Result(Config):
             temporary.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
     @classmethod
-    def read(cls, path: str | Path) -> Result:
-        """Read a result that ``write`` wrote, with its scores where they lie beside it.
+    def read(cls, path: str | Path, *, with_scores: bool = True) -> Result:
+        """Read a result that ``write`` wrote.
+
+        Args:
+            path: of the JSON.
+            with_scores: read the scores too, where they lie beside it.
 
         Raises:
             VoxangleError: the file is missing or not such a result, or the scores are those of another list.
@@ -430,7 +434,7 @@ class Result(Config):
         scores_path = path.with_suffix(".parquet")
         try:
             result = cls.model_validate_json(path.read_bytes())
-            scores = TrialScores.read(scores_path) if scores_path.exists() else None
+            scores = TrialScores.read(scores_path) if with_scores and scores_path.exists() else None
             if scores is not None and (scores.trials_sha256, len(scores)) != (
                 result.trials_sha256,
                 result.counts.trials,

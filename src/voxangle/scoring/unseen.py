@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from voxangle.data import Trials
 from voxangle.errors import TrialError
 
-__all__ = ["require_unseen"]
+__all__ = ["require_unseen", "tested_among"]
 
 
 def require_unseen(
@@ -35,7 +35,7 @@ def require_unseen(
     tested = {speakers[key] for key in trials.utterances if key in speakers} if speakers else set()
     found = (
         (tested, sorted(tested.intersection(learnt_speakers)), "speakers"),
-        (trials.utterances, sorted(_among(trials.utterances, keys)), "utterances"),
+        (trials.utterances, sorted(tested_among(trials.utterances, keys)), "utterances"),
     )
     for whole, seen, of in found:
         if seen:
@@ -45,7 +45,7 @@ def require_unseen(
             )
 
 
-def _among(tested: Collection[str], learnt: Collection[str]) -> set[str]:
+def tested_among(tested: Collection[str], learnt: Collection[str]) -> set[str]:
     """The tested keys that are learnt from, whatever folder either kind of key begins at."""
     tested, learnt = set(tested), set(learnt)
     seen = tested & learnt
