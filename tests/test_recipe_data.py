@@ -73,3 +73,11 @@ def test_what_cannot_be_is_refused_with_its_cure(path: Path, change: str, messag
     with pytest.raises(RecipeError) as caught:
         Recipe.read(path, [change])
     assert message in str(caught.value)
+
+
+def test_labels_are_not_swapped_in_shards(path: Path) -> None:
+    one = ["data.corpora=null", "data.corpus=cnceleb1", "data.shards=there", "data.swapped_labels=0.1"]
+    with pytest.raises(RecipeError, match="shards hold their labels"):
+        Recipe.read(path, one)
+    with pytest.raises(RecipeError, match=r"data\.swapped_labels"):
+        Recipe.read(path, ["data.swapped_labels=1.5"])

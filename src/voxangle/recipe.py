@@ -75,6 +75,9 @@ class DataConfig(Config):
         validation_recordings: recordings a validation speaker, at most.
         minimum_seconds: shorter recordings are left out, and counted.
         minimum_recordings: speakers with fewer are left out, and counted.
+        swapped_labels: share of the training recordings that are said to be of another speaker, for experiments with
+            wrong labels: they exchange their speakers among themselves. The same ones whatever the seed; those of a
+            smaller share are among those of a greater. Validation keeps its labels.
     """
 
     corpus: str | None = None
@@ -89,6 +92,7 @@ class DataConfig(Config):
     validation_recordings: int = Field(8, ge=2)
     minimum_seconds: float = Field(0.5, ge=0)
     minimum_recordings: int = Field(1, ge=1)
+    swapped_labels: float = Field(0.0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> Self:
@@ -98,6 +102,10 @@ class DataConfig(Config):
             raise ValueError(
                 "shards are read in their order: corpora and join_seconds need the recordings themselves; leave them "
                 "out, or leave out shards"
+            )
+        if self.shards is not None and self.swapped_labels:
+            raise ValueError(
+                "shards hold their labels: swapped_labels needs the recordings themselves; leave out one"
             )
         return self
 

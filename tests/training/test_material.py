@@ -107,3 +107,18 @@ def test_corpora_that_share_a_key_are_refused(voices: Path, tmp_path: Path) -> N
     places = {"folder": PlaceConfig(root=voices), "table": PlaceConfig(root=table)}
     with pytest.raises(CorpusError, match=r"corpus 'folder' \+ corpus 'table'.*s0/u0.wav.*more than once"):
         gather_material(DataConfig(corpora=places))
+
+
+def test_labels_are_swapped_in_training_alone(voices: Path) -> None:
+    plain = gather_material(config(voices, validation_speakers=2))
+    told = gather_material(config(voices, validation_speakers=2, swapped_labels=0.25))
+    assert plain.validation is not None
+    assert plain.validation_trials is not None
+    assert told.validation is not None
+    assert told.validation_trials is not None
+    assert told.validation.manifest.table.equals(plain.validation.manifest.table)
+    assert told.validation_trials.sha256() == plain.validation_trials.sha256()
+    wrong = told.training.manifest.column("speaker") != plain.training.manifest.column("speaker")
+    assert wrong.sum() == 4
+    assert told.training.manifest.speakers() == plain.training.manifest.speakers()
+    assert told.notes[-1].startswith("4 of 16 training recordings have the label of another speaker")

@@ -16,6 +16,7 @@ from voxangle.corpora.corpus import Corpus
 from voxangle.corpora.prepared import prepare_split
 from voxangle.data import Manifest, Trials
 from voxangle.data.batches import LabelledRecordings
+from voxangle.data.mislabelled import Mislabelled
 from voxangle.data.pairs import trials_of
 from voxangle.data.shard_reader import ShardRecordings
 from voxangle.data.shards import Shards
@@ -34,7 +35,7 @@ class Material:
     """What a run learns from, and what it is watched on.
 
     Attributes:
-        training: recordings of the training speakers.
+        training: recordings of the training speakers; ``Mislabelled`` where the recipe swaps labels.
         validation: recordings of the held-out speakers, or None.
         validation_trials: trials among them, or None.
         notes: what a person should know: recordings and speakers left out, and why.
@@ -105,7 +106,7 @@ def open_shards(url: str, config: DataConfig) -> Shards:
 
 
 def divide(sources: Sequence[LabelledRecordings], config: DataConfig, notes: Sequence[str] = ()) -> Material:
-    """Join what is to be joined, leave out what is asked to, hold out validation speakers.
+    """Join what is to be joined, leave out what is asked to, hold out validation speakers, swap labels of the rest.
 
     Args:
         sources: the recordings of each corpus.
@@ -113,7 +114,7 @@ def divide(sources: Sequence[LabelledRecordings], config: DataConfig, notes: Seq
         notes: what is known already.
 
     Raises:
-        CorpusError: two corpora share a key, there are too few speakers, or nothing is left.
+        CorpusError: two corpora share a key, there are too few speakers, nothing is left, or labels cannot be swapped.
     """
     notes = list(notes)
     recordings = sources[0]
@@ -152,12 +153,18 @@ def divide(sources: Sequence[LabelledRecordings], config: DataConfig, notes: Seq
         )
     held_out = _validation_speakers(usable, config.validation_speakers)
     watched = pc.is_in(manifest.table["speaker"], pa.array(sorted(held_out), pa.string())).to_numpy()
-    training = recordings.where(keep & ~watched)
+    training: LabelledRecordings = recordings.where(keep & ~watched)
     single = int((np.bincount(training.manifest.labels()) == 1).sum())
     if single:
         notes.append(
             f"{single} of {len(training.manifest.speakers())} speakers have one recording: their positives are other "
             "crops of it"
+        )
+    if config.swapped_labels:
+        training = Mislabelled.of(training, config.swapped_labels)
+        notes.append(
+            f"{training.wrong.sum()} of {len(training.wrong)} training recordings have the label of another speaker, "
+            "as data.swapped_labels asks"
         )
     if not held_out:
         return Material(training, None, None, tuple(notes))
