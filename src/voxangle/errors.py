@@ -11,11 +11,17 @@ __all__ = [
     "CheckpointError",
     "CorpusError",
     "DivergenceError",
+    "EnrolmentError",
     "MissingExtraError",
+    "NameTakenError",
+    "OtherModelError",
     "RecipeError",
     "SilenceError",
     "StorageError",
+    "StoreKeyError",
     "TrialError",
+    "UnknownVoiceprintError",
+    "VoiceprintError",
     "VoxangleError",
     "missing_extra",
     "nearest",
@@ -69,6 +75,38 @@ class StorageError(VoxangleError):
 
 class DivergenceError(VoxangleError):
     """Training that left the finite numbers."""
+
+
+class VoiceprintError(VoxangleError):
+    """Base of what is wrong with a voiceprint, with what is asked of it, or with the store that keeps it."""
+
+
+class UnknownVoiceprintError(VoiceprintError):
+    """Nobody of that name is enrolled."""
+
+
+class NameTakenError(VoiceprintError):
+    """Somebody of that name is enrolled already."""
+
+
+class OtherModelError(VoiceprintError):
+    """A voiceprint of another model than the one in use: their embeddings must never be compared."""
+
+
+class EnrolmentError(VoiceprintError):
+    """Recordings that make no voiceprint to rely on.
+
+    Attributes:
+        reasons: why, a sentence each.
+    """
+
+    def __init__(self, reasons: Iterable[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__("; ".join(self.reasons))
+
+
+class StoreKeyError(VoiceprintError):
+    """The key of an encrypted store is missing, malformed or another one."""
 
 
 class MissingExtraError(VoxangleError):

@@ -1,0 +1,1 @@
+"""Voiceprints: enrolled, verified, identified, forgotten. Nothing in this room imports torch."""
