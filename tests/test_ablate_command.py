@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from voxangle.ablation import (
 from voxangle.data import Trials
 from voxangle.errors import CheckpointError, DivergenceError, RecipeError, TrialError
 from voxangle.scoring import Model, Result, compare, evaluate
+from voxangle.storage import held
 from voxangle.training.loop import TrainingInterrupted
 
 QUIET = Console(quiet=True)
@@ -321,6 +323,33 @@ def test_a_run_that_diverges_ends_no_other_and_is_not_repeated(
     (runs[0].folder / "outcome.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"outcome\.json: damaged"):
         do_runs(runs, MadeUp(), QUIET)
+
+
+def test_what_another_process_has_in_hand_is_left_to_it_and_waited_for(
+    quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, runs = planned(quick, tmp_path, "objective=aam,full", 1)
+    trained: list[str] = []
+
+    def diverges(recipe: object, folder: Path, *, console: Console) -> Path:
+        trained.append(folder.parent.name)
+        raise DivergenceError("the loss is nan")
+
+    monkeypatch.setattr("voxangle.ablation.runs.train", diverges)
+    runs[0].folder.mkdir(parents=True)
+    with ExitStack() as other:
+        assert other.enter_context(held(runs[0].folder / "in-hand.lock"))
+
+        def ends(_seconds: float) -> None:
+            assert trained == ["full"]
+            (runs[0].folder / "outcome.json").write_text('{"state": "diverged", "message": "elsewhere"}')
+            other.close()
+
+        monkeypatch.setattr("voxangle.ablation.runs.time.sleep", ends)
+        finished = do_runs(runs, MadeUp(), QUIET)
+    assert trained == ["full"]
+    assert [one.run for one in finished] == runs
+    assert finished[0].failure.startswith("elsewhere")
 
 
 def test_results_of_another_model_or_list_are_measured_again(

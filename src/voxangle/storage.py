@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from voxangle.errors import StorageError
 
-__all__ = ["append_line", "atomic_write", "cache_folder", "writable_folder"]
+__all__ = ["append_line", "atomic_write", "cache_folder", "held", "writable_folder"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -104,6 +105,22 @@ def append_line(path: Path, line: str) -> None:
     except OSError as error:
         why = "the disk is full" if error.errno in _FULL else f"cannot be written ({error.strerror})"
         raise StorageError(f"{path}: {why}; free some space and run again") from error
+
+
+@contextmanager
+def held(lock: Path) -> Iterator[bool]:
+    """Hold a lock for this process, which is let go with the process; false where another one holds it.
+
+    Args:
+        lock: a file that exists for this alone; made where it is missing.
+    """
+    with lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
 
 
 def _umask() -> int:

@@ -21,12 +21,14 @@ from voxangle.errors import CheckpointError, DivergenceError, RecipeError, Trial
 from voxangle.recipe import Recipe
 from voxangle.scoring import Result
 from voxangle.scoring.system import model_of
-from voxangle.storage import atomic_write
+from voxangle.storage import atomic_write, held, writable_folder
 from voxangle.training.loop import train
 
 __all__ = ["Finished", "Run", "do_runs", "plan_runs"]
 
 _OUTCOME = "outcome.json"
+_IN_HAND = "in-hand.lock"
+_WAIT = 2.0  # seconds between two looks at what other processes have in hand
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,8 @@ def do_runs(
 ) -> list[Finished]:
     """Train and measure what has not been yet; a run that diverges does not end the others.
 
+    Several processes may do the same runs at once: each takes what no other has in hand, and waits for the rest.
+
     Args:
         runs: as planned.
         held_out: what to measure on.
@@ -126,31 +130,37 @@ def do_runs(
     Raises:
         TrainingInterrupted: after SIGINT or SIGTERM; the same call goes on.
     """
-    finished: list[Finished] = []
+    finished: dict[int, Finished] = {}
     spent: list[float] = []
-    waiting = sum(_outcome(run) is None for run in runs)
-    for number, run in enumerate(runs, start=1):
-        heading = f"run {number} of {len(runs)}: {run.variant.name}, seed {run.seed}"
-        began = time.monotonic()
-        outcome = _outcome(run)
-        was_missing = outcome is None
-        if outcome is None:
-            if not train_missing:
-                continue
-            _say(console, f"\n{heading}")
-            outcome = _train(run, console)
-        done = _measured(run, outcome, held_out, console)
-        finished.append(done)
-        if done.failure:
-            _say(console, f"{heading}: failed: {done.failure}")
-        if was_missing:
-            waiting -= 1
-            spent.append(time.monotonic() - began)
-            left = (
-                f"; about {_words(waiting * sum(spent) / len(spent))} for {waiting} more" if waiting else ""
-            )
-            _say(console, f"that took {_words(spent[-1])}{left}")
-    return finished
+    waiting = list(enumerate(runs, start=1))
+    if not train_missing:
+        waiting = [(number, run) for number, run in waiting if _outcome(run)]
+    while waiting:
+        elsewhere = []
+        for number, run in waiting:
+            heading = f"run {number} of {len(runs)}: {run.variant.name}, seed {run.seed}"
+            with held(writable_folder(run.folder) / _IN_HAND) as ours:
+                if not ours:
+                    elsewhere.append((number, run))
+                    continue
+                began = time.monotonic()
+                outcome = _outcome(run)
+                was_missing = outcome is None
+                if outcome is None:
+                    _say(console, f"\n{heading}")
+                    outcome = _train(run, console)
+                done = finished[number] = _measured(run, outcome, held_out, console)
+            if done.failure:
+                _say(console, f"{heading}: failed: {done.failure}")
+            if was_missing:
+                spent.append(time.monotonic() - began)
+                left = sum(_outcome(one) is None for one in runs)
+                more = f"; about {_words(left * sum(spent) / len(spent))} for {left} more" if left else ""
+                _say(console, f"that took {_words(spent[-1])}{more}")
+        if len(elsewhere) == len(waiting):
+            time.sleep(_WAIT)
+        waiting = elsewhere
+    return [done for _, done in sorted(finished.items())]
 
 
 def _train(run: Run, console: Console) -> Outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import math
 import signal
 import time
@@ -34,7 +33,7 @@ from voxangle.objectives.gathering import gather_embeddings, gather_labels
 from voxangle.recipe import Recipe
 from voxangle.runtime.measures import RecordingMeasures, measure_waveform
 from voxangle.scoring import cosine_scores
-from voxangle.storage import cache_folder, writable_folder
+from voxangle.storage import cache_folder, held, writable_folder
 from voxangle.training.checkpoint import CHECKPOINT, Checkpoint
 from voxangle.training.config import OptimizerConfig
 from voxangle.training.decision import Decision, decide_by
@@ -358,13 +357,11 @@ def _alone_in(folder: Path, ranks: Ranks) -> Iterator[None]:
     if not ranks.leads:
         yield
         return
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+    with held(folder / "lock") as alone:
+        if not alone:
             raise CheckpointError(
                 f"{folder}: another process is training in this folder; wait for it, or choose another with --out"
-            ) from error
+            )
         yield
 
 
