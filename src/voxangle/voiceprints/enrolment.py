@@ -1,0 +1,211 @@
+r"""Whether recordings make a print to rely on, and enrolment with those that do.
+
+Each recording has to hold enough speech, must not be clipped all over, and must not be another's copy. All have to be
+of one voice: each is compared with the mean of the others, as a trial is. With :math:`\ell` its log-likelihood ratio,
+and the prior :math:`\pi` that recordings which somebody gives as one person's are so (0.99), two voices are the
+likelier explanation where
+
+.. math:: \ell < -\ln \frac{\pi}{1 - \pi} = -4.6
+
+and such an enrolment is refused. Below 0 it is doubtful, which is said. A model without a calibration knows only a
+threshold of the score, if any, below which it is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from voxangle.config import Config
+from voxangle.errors import EnrolmentError
+from voxangle.runtime.card import Card
+from voxangle.runtime.decision import BayesRule, decide
+from voxangle.runtime.embedding import BaseEmbedder
+from voxangle.runtime.measures import RecordingMeasures
+from voxangle.voiceprints.store import Entry, Model, Recording, VoiceprintStore
+
+__all__ = ["Enrolled", "EnrolmentRules", "Findings", "check_recordings", "cosine", "enrol"]
+
+
+class EnrolmentRules(Config):
+    """What is asked of the recordings of an enrolment.
+
+    Attributes:
+        shortest: seconds of speech in each; fewer are refused.
+        enough: seconds of speech in all together; fewer are warned of.
+        clipped: share of samples in flat tops from which a recording is refused.
+        audible: the share from which it is warned of.
+        prior: that recordings given as one person's are.
+    """
+
+    shortest: float = Field(default=1.0, ge=0.0)
+    enough: float = Field(default=10.0, ge=0.0)
+    clipped: float = Field(default=0.03, ge=0.0, le=1.0)
+    audible: float = Field(default=0.001, ge=0.0, le=1.0)
+    prior: float = Field(default=0.99, gt=0.0, lt=1.0)
+
+
+class Findings(NamedTuple):
+    """What is wrong with recordings, a sentence each.
+
+    Attributes:
+        refusals: why they must not be enrolled.
+        warnings: what a person ought to know who enrols them.
+    """
+
+    refusals: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+class Enrolled(NamedTuple):
+    """What became of an enrolment.
+
+    Attributes:
+        entry: the print.
+        warnings: what is to be said of its recordings.
+    """
+
+    entry: Entry
+    warnings: tuple[str, ...]
+
+
+def check_recordings(
+    card: Card,
+    recordings: Sequence[Recording],
+    known: Sequence[Recording] = (),
+    rules: EnrolmentRules | None = None,
+) -> Findings:
+    """Whether recordings make a print to rely on.
+
+    Args:
+        card: of the model that embedded them.
+        recordings: to be enrolled.
+        known: of the print that they are to be added to.
+        rules: what is asked of them; None for the defaults.
+    """
+    rules = rules or EnrolmentRules()
+    names = [_name(one, place) for place, one in enumerate(recordings, start=1)]
+    refusals: list[str] = []
+    warnings: list[str] = []
+    seen = {one.reference.sha256 for one in known} - {None}
+    for name, one in zip(names, recordings, strict=True):
+        if one.reference.sha256 in seen:
+            refusals.append(f"{name} is the same file as another of this voiceprint; it adds nothing")
+        seen |= {one.reference.sha256} - {None}
+        if one.measures.speech < rules.shortest:
+            refusals.append(
+                f"{name} has {one.measures.speech:.1f} s of speech, at least {rules.shortest:g} s are needed; "
+                "record more"
+            )
+        if one.measures.clipping >= rules.audible:
+            share = f"{name} is clipped, {100 * one.measures.clipping:.2g} % of its samples"
+            (refusals if one.measures.clipping >= rules.clipped else warnings).append(
+                f"{share}; lower the recording level and record again"
+            )
+    speech = sum(one.measures.speech for one in (*known, *recordings))
+    if speech < rules.enough:
+        warnings.append(
+            f"the voiceprint has {speech:.1f} s of speech in all; {rules.enough:g} s or more, of several occasions, "
+            "make surer answers"
+        )
+    disagreeing, doubtful = _agreement(card, names, recordings, known, rules)
+    return Findings((*refusals, *disagreeing), (*warnings, *doubtful))
+
+
+def enrol(
+    store: VoiceprintStore,
+    embedder: BaseEmbedder,
+    name: str,
+    recordings: Sequence[Recording],
+    *,
+    actor: str,
+    add: bool = False,
+    anyway: bool = False,
+    rules: EnrolmentRules | None = None,
+) -> Enrolled:
+    """Enrol a person, or add recordings to a print, if they can be relied on.
+
+    Args:
+        store: where to keep the print.
+        embedder: that embedded the recordings.
+        name: of the person.
+        recordings: one or more (``take_files``, ``take_waveforms``).
+        actor: for the audit trail.
+        add: to the print there is.
+        anyway: turn refusals into warnings.
+        rules: what is asked of the recordings; None for the defaults.
+
+    Raises:
+        EnrolmentError: the recordings are refused; nothing is stored.
+        NameTakenError: without ``add``, the person has a print of this model.
+        UnknownVoiceprintError: with ``add``, nobody has this name.
+        OtherModelError: with ``add``, the person has prints of other models only.
+    """
+    model = Model.of(embedder)
+    known = store.get(name, model).recordings if add else ()
+    findings = check_recordings(embedder.card, recordings, known, rules)
+    if findings.refusals and not anyway:
+        raise EnrolmentError(findings.refusals)
+    keep = store.extend if add else store.enrol
+    entry = keep(name, model, recordings, calibration=embedder.card.calibration, actor=actor)
+    return Enrolled(entry, (*findings.refusals, *findings.warnings))
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """Of the angle between two vectors, (D,) each, of any length but 0; in [-1, 1]."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return float(np.clip(a @ b / np.linalg.norm(a) / np.linalg.norm(b), -1.0, 1.0))
+
+
+def _agreement(
+    card: Card,
+    names: Sequence[str],
+    recordings: Sequence[Recording],
+    known: Sequence[Recording],
+    rules: EnrolmentRules,
+) -> tuple[list[str], list[str]]:
+    """What disagrees for sure, and what may."""
+    every = [*recordings, *known]
+    if len(every) < 2:
+        return [], []
+    if card.calibration is None and not card.thresholds:
+        unchecked = (
+            "whether the recordings are of one voice was not checked: the model has neither a calibration nor a "
+            "threshold; `voxangle calibrate` fits one"
+        )
+        return [], [unchecked]
+    one_voice = BayesRule(prior=rules.prior)
+    refusals, warnings = [], []
+    for place, name in enumerate(names):
+        others = every[:place] + every[place + 1 :]
+        mean = np.stack([one.vector for one in others]).mean(axis=0, dtype=np.float64)
+        score = cosine(mean, every[place].vector)
+        what = f"{name} does not sound like {_others(names, place, len(others), bool(known))}"
+        cure = "record it again, or leave it out"
+        if card.calibration is None:
+            decision = decide(card, score, None, one_voice)
+            if not decision.same_voice:
+                warnings.append(
+                    f"{what} (score {score:.2f}, the model's threshold is {decision.threshold:.2f}); {cure}"
+                )
+            continue
+        joined = RecordingMeasures.joined([one.measures for one in others])
+        ratio = card.calibration.log_likelihood_ratio(score, joined, every[place].measures)
+        if ratio < one_voice.threshold:
+            refusals.append(f"{what} (LLR {ratio:+.1f}): two voices are the likelier explanation; {cure}")
+        elif ratio < 0:
+            warnings.append(f"{what} too well (LLR {ratio:+.1f}); listen whether it is the same person")
+    return refusals, warnings
+
+
+def _others(names: Sequence[str], place: int, others: int, known: bool) -> str:
+    if known:
+        return "the voiceprint"
+    return names[1 - place] if others == 1 else "the other recordings"
+
+
+def _name(one: Recording, place: int) -> str:
+    return one.reference.file or f"recording {place}"
