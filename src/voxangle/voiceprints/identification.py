@@ -223,7 +223,7 @@ def _notes(
         )
     if limit.by == "score" and found.enrolled > 1:
         notes.append(
-            f"the threshold '{limit.name}' is one of two recordings: with {found.enrolled:,} enrolled a stranger has as many "
-            "chances to be taken for one of them"
+            f"the threshold '{limit.name}' is one of two recordings: with {found.enrolled:,} enrolled a stranger has "
+            "as many chances to be taken for one of them"
         )
     return notes

@@ -1,0 +1,191 @@
+"""Voiceprints in one SQLite file: no server, exact search, safe for several processes."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from voxangle.errors import StorageError
+from voxangle.voiceprints.sql_store import Sql, SqlStore, Types, tables
+
+__all__ = ["SqliteStore"]
+
+_TYPES = Types(number="INTEGER PRIMARY KEY AUTOINCREMENT", blob="BLOB", real="REAL", name="TEXT")
+_APPLICATION = 0x564F5850  # "VOXP", by which `file` and we tell these files from other SQLite files
+_PATIENCE = 30.0  # seconds for another process's transaction to end
+_OLDEST = (3, 35)  # that knows RETURNING
+
+
+class SqliteStore(SqlStore):
+    """A store in one file, with its write-ahead log beside it while it is open.
+
+    A committed transaction is on disk (``synchronous=FULL``). Only the owner may read the file.
+
+    Args:
+        path: of the file.
+        key: of an encrypted store, in base64; None for one in clear.
+        create: make the file where there is none.
+
+    Raises:
+        StorageError: there is no file, it is no store, or it cannot be written.
+        StoreKeyError: the key is missing, malformed, or another one.
+        MissingExtraError: a key is given, and ``cryptography`` is not installed.
+    """
+
+    def __init__(self, path: str | Path, *, key: str | None = None, create: bool = True) -> None:
+        super().__init__(str(path), key)
+        if sqlite3.sqlite_version_info < _OLDEST:
+            raise StorageError(
+                f"this Python has SQLite {sqlite3.sqlite_version}; voiceprints need 3.35 or newer: use a newer Python"
+            )
+        self._path = Path(path)
+        self._make_file(create)
+        self._connection = self._connect()
+        try:
+            self._check_file()
+            self._prepare(tables(_TYPES))
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        """See ``VoiceprintStore``."""
+        with self._lock:
+            self._cached.clear()
+            self._connection.close()
+
+    def _make_file(self, create: bool) -> None:
+        if self._path.exists():
+            if not self._path.is_file():
+                raise StorageError(f"{self.place}: is not a file; name one for the voiceprints")
+            return
+        if not create:
+            raise StorageError(
+                f"{self.place}: no voiceprints here yet; `voxangle enrol NAME FILES` makes the first, or name another "
+                "file with --store or $VOXANGLE_STORE"
+            )
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # SQLite gives its log the permissions of the file.
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise StorageError(
+                f"{self.place}: cannot be made ({error.strerror}); name another place with --store"
+            ) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        with self._telling():
+            connection = sqlite3.connect(
+                self._path.absolute(), timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+            )
+            try:
+                (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+                for pragma in ("synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
+                    connection.execute(f"PRAGMA {pragma}").fetchall()
+            except BaseException:
+                connection.close()
+                raise
+        if mode != "wal":
+            connection.close()
+            raise StorageError(
+                f"{self.place}: this file system cannot share a write-ahead log between processes (a network's, "
+                "perhaps); name a place on a local disk"
+            )
+        return connection
+
+    def _check_file(self) -> None:
+        with self._transaction(write=True) as sql:
+            ((application,),) = sql.rows("PRAGMA application_id")
+            ((content,),) = sql.rows("SELECT count(*) FROM sqlite_master")
+            if content and application != _APPLICATION:
+                raise StorageError(f"{self.place}: an SQLite file, but no voiceprints; name another file")
+            if not content:
+                sql.rows(f"PRAGMA application_id = {_APPLICATION}")
+
+    @contextmanager
+    def _transaction(self, *, write: bool) -> Generator[Sql]:
+        with self._lock, self._telling(), _begun(self._connection, write=write) as sql:
+            yield sql
+
+    @contextmanager
+    def _snapshot(self) -> Generator[Sql]:
+        connection = self._connect()
+        try:
+            with self._telling(), _begun(connection, write=False) as sql:
+                yield sql
+        finally:
+            connection.close()
+
+    def _scrub(self) -> None:
+        """Rewrite the file from its living rows, and empty the log.
+
+        ``secure_delete`` overwrites deleted rows where they last were; but cells that a page handed over to another
+        when it was split stay in its free space, and only a rewritten file has none of that.
+        """
+        until = time.monotonic() + _PATIENCE
+        with self._lock, self._telling():
+            self._connection.execute("VACUUM")
+            while True:
+                (busy, _, _) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if not busy:
+                    return
+                if time.monotonic() > until:
+                    raise StorageError(
+                        f"{self.place}: deleted, but another process has been reading for {_PATIENCE:g} s, and until "
+                        "it ends bytes of the deleted stay in the log; end it, and open the store once more"
+                    )
+                time.sleep(0.05)
+
+    @contextmanager
+    def _telling(self) -> Generator[None]:
+        """Errors of the database as ours."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StorageError(f"{self.place}: {_in_words(error)}") from error
+
+
+class _Statements:
+    """``Sql`` over a connection."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        return self._connection.execute(statement, values).fetchall()
+
+    def stream(self, statement: str, *values: object) -> Iterator[tuple[Any, ...]]:
+        return iter(self._connection.execute(statement, values))
+
+
+@contextmanager
+def _begun(connection: sqlite3.Connection, *, write: bool) -> Generator[Sql]:
+    # A transaction that began to read and then writes fails where another has written meanwhile.
+    connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+    try:
+        yield _Statements(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _in_words(error: sqlite3.Error) -> str:
+    code = getattr(error, "sqlite_errorcode", None)
+    primary = None if code is None else code & 0xFF
+    words = {
+        sqlite3.SQLITE_NOTADB: "is not a store of voiceprints; name another file",
+        sqlite3.SQLITE_CORRUPT: "is damaged; restore it from a backup or an export",
+        sqlite3.SQLITE_FULL: "the disk is full, and nothing was changed; free some space and try again",
+        sqlite3.SQLITE_BUSY: f"another process has been writing for {_PATIENCE:g} s; try again",
+        sqlite3.SQLITE_READONLY: "cannot be written; see to its permissions and those of its folder",
+        sqlite3.SQLITE_CANTOPEN: "cannot be opened; see to its permissions and those of its folder",
+        sqlite3.SQLITE_IOERR: "the disk fails, and nothing was changed",
+    }
+    return words.get(primary, f"the database says: {error}") if primary is not None else f"{error}"

@@ -1,0 +1,100 @@
+"""Every kind of store, each empty, behind the one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.voiceprints.servers import programs, server
+from voxangle.voiceprints import VoiceprintStore
+from voxangle.voiceprints.sealing import new_key
+from voxangle.voiceprints.sqlite_store import SqliteStore
+
+Opener = Callable[..., VoiceprintStore]
+"""Opens the same store once more."""
+
+KINDS = [
+    "sqlite",
+    "sqlite-sealed",
+    *(f"postgres-{origin}{sealed}" for origin in ("pgserver", "debian") for sealed in ("", "-sealed")),
+]
+
+
+@pytest.fixture(autouse=True)
+def own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test meets the user's store or key."""
+    for name in ("VOXANGLE_KEY", "VOXANGLE_NEW_KEY", "VOXANGLE_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("VOXANGLE_STORE", str(tmp_path / "prints.sqlite"))
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Callable[[str], str]]:
+    """Addresses of real servers, each started when the first test asks for it."""
+    from contextlib import ExitStack
+
+    started: dict[str, str] = {}
+    with ExitStack() as stack:
+
+        def address(origin: str) -> str:
+            if origin not in started:
+                pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
+                found = programs()
+                if origin not in found:
+                    pytest.skip(f"no PostgreSQL server from {origin} here")
+                started[origin] = stack.enter_context(server(found[origin]))
+            return started[origin]
+
+        yield address
+
+
+@pytest.fixture
+def postgres(servers: Callable[[str], str]) -> Iterator[Callable[[str], str]]:
+    """Addresses of empty databases."""
+    import secrets
+
+    made: list[tuple[str, str]] = []
+
+    def address(origin: str) -> str:
+        import psycopg
+
+        base = servers(origin)
+        name = f"test_{secrets.token_hex(4)}"
+        with psycopg.connect(base, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        made.append((base, name))
+        return base.replace("/postgres?", f"/{name}?")
+
+    yield address
+    for base, name in made:
+        import psycopg
+
+        with psycopg.connect(base, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def opener_of(kind: str, tmp_path: Path, postgres: Callable[[str], str]) -> Opener:
+    base, _, rest = kind.partition("-")
+    key = None
+    if kind.endswith("sealed"):
+        pytest.importorskip("cryptography", reason="the extra 'encryption' is not installed")
+        key = new_key()
+    if base == "sqlite":
+        return lambda **given: SqliteStore(tmp_path / "prints.sqlite", **{"key": key, **given})
+    address = postgres(rest.removesuffix("-sealed"))
+    from voxangle.voiceprints.postgres_store import PostgresStore
+
+    return lambda **given: PostgresStore(address, **{"key": key, **given})
+
+
+@pytest.fixture(params=KINDS)
+def opener(request: pytest.FixtureRequest, tmp_path: Path, postgres: Callable[[str], str]) -> Opener:
+    return opener_of(request.param, tmp_path, postgres)
+
+
+@pytest.fixture
+def store(opener: Opener) -> Iterator[VoiceprintStore]:
+    with opener() as opened:
+        yield opened
