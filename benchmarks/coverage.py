@@ -1,11 +1,13 @@
 """How often intervals hold the truth, and how often two equal systems are called different, by simulation.
 
-``python -m benchmarks.coverage [--lists 1000] [--replicates 1000] [--speakers 60 100 150] [--seed 0] [--out FILE]``
+``python -m benchmarks.coverage [--lists 1000] [--replicates 1000] [--speakers 60 100 150] [--voices plain | hard]
+[--seed 0] [--out FILE]``
 
 The voices are those of a two-covariance model with a spread of their own: a speaker's mean (two kinds of voice, as men
 and women are), a deviation of each session and one of each utterance, whose size differs from speaker to speaker, so
 that some voices are hard. Scores are cosines. A list holds, for each of its speakers, trials across her sessions and
-trials against others; the truth is what a list of so many speakers that chance has no say in it measures.
+trials against others; the truth is what a list of so many speakers that chance has no say in it measures. Lists of
+which ``voxangle evaluate`` says that hardly a false alarm decides a cost are counted apart too.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +24,9 @@ from scipy.stats import beta  # type: ignore[import-untyped]
 
 from voxangle.metrics import SortedScores, bootstrap, paired_difference
 from voxangle.scoring.machine import Machine
+from voxangle.scoring.measure import _FEW_ALARMS
 
-__all__ = ["Voices", "coverage", "false_alarms"]
+__all__ = ["POPULATIONS", "Voices", "coverage", "false_alarms"]
 
 _PRIORS = (0.01, 0.05)
 _FIGURES = ("EER", *(f"minDCF({prior:g})" for prior in _PRIORS))
@@ -126,6 +129,13 @@ class Voices:
         return both
 
 
+POPULATIONS = {
+    "plain": Voices(),
+    # Nearer to each other, less alike in how hard they are, in two sessions, with fewer trials.
+    "hard": Voices(dimensions=10, hard=0.5, sessions=2, targets=40, nontargets=60),
+}
+
+
 def error_rates(target: NDArray[np.float64], nontarget: NDArray[np.float64]) -> NDArray[np.float64]:
     """EER and minDCFs, shape (figures,)."""
     ordered = SortedScores.of(target, nontarget)
@@ -135,7 +145,10 @@ def error_rates(target: NDArray[np.float64], nontarget: NDArray[np.float64]) -> 
 def coverage(
     voices: Voices, truth: NDArray[np.float64], speakers: int, lists: int, replicates: int, seed: int
 ) -> dict[str, Counter[str]]:
-    """In how many lists each figure's interval holds the truth, lies above it, below it; by what is drawn again."""
+    """In how many lists each figure's interval holds the truth, lies above it, below it; by what is drawn again.
+
+    ``plain`` are the lists of which nothing is said, ``plain and held`` those of them that hold the truth.
+    """
     found: dict[str, Counter[str]] = {}
     for number in range(lists):
         random = np.random.default_rng([seed, speakers, number])
@@ -155,10 +168,13 @@ def coverage(
                 test_session=sessions[1],
             )
             by_method[name] = [(one.low, one.high) for one in (result.eer, *result.min_dcf)]
+        enough = [True, *(_false_alarms_decide(drawn, prior) for prior in _PRIORS)]
         for method, ends in by_method.items():
             counts = found.setdefault(method, Counter())
-            for figure, (low, high), true in zip(_FIGURES, ends, truth, strict=True):
+            for figure, (low, high), true, nothing_said in zip(_FIGURES, ends, truth, enough, strict=True):
                 counts[f"{figure} held"] += bool(low <= true <= high)
+                counts[f"{figure} plain"] += nothing_said
+                counts[f"{figure} plain and held"] += nothing_said and bool(low <= true <= high)
                 counts[f"{figure} too high"] += bool(true < low)
                 counts[f"{figure} too low"] += bool(high < true)
                 counts[f"{figure} width"] += high - low  # type: ignore[assignment]
@@ -177,6 +193,13 @@ def false_alarms(voices: Voices, speakers: int, lists: int, replicates: int, see
     return called
 
 
+def _false_alarms_decide(drawn: Trials, prior: float) -> bool:
+    """Whether a minimum cost stands on so many that ``evaluate`` says nothing of it."""
+    nontarget = drawn.scores[~drawn.target]
+    point = SortedScores.of(drawn.scores[drawn.target], nontarget).min_dcf(p_target=prior)
+    return int(np.count_nonzero(nontarget >= point.threshold)) >= _FEW_ALARMS
+
+
 def _trial_by_trial(drawn: Trials, replicates: int, random: np.random.Generator) -> list[tuple[float, float]]:
     """The ends that a bootstrap gives which draws trials as if each were of voices of its own."""
     target, nontarget = drawn.scores[drawn.target], drawn.scores[~drawn.target]
@@ -190,6 +213,8 @@ def _trial_by_trial(drawn: Trials, replicates: int, random: np.random.Generator)
 
 def _binomial(count: float, lists: int) -> str:
     """A share with its 95 % interval of Clopper and Pearson (1934)."""
+    if not lists:
+        return "none"
     low = beta.ppf(0.025, count, lists - count + 1) if count else 0.0
     high = beta.ppf(0.975, count + 1, lists - count) if count < lists else 1.0
     return f"{100 * count / lists:5.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
@@ -203,12 +228,14 @@ def main() -> None:
     parser.add_argument("--lists", type=int, default=1000)
     parser.add_argument("--replicates", type=int, default=1000)
     parser.add_argument("--speakers", type=int, nargs="+", default=[60, 100, 150])
-    parser.add_argument("--targets", type=int, default=100, help="of each speaker")
-    parser.add_argument("--nontargets", type=int, default=100, help="of each speaker")
+    parser.add_argument("--voices", choices=POPULATIONS, default="plain")
+    parser.add_argument("--targets", type=int, help="of each speaker, else as the voices have it")
+    parser.add_argument("--nontargets", type=int, help="likewise")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="a JSON file to write")
     options = parser.parse_args()
-    voices = Voices(targets=options.targets, nontargets=options.nontargets)
+    given = {name: getattr(options, name) for name in ("targets", "nontargets") if getattr(options, name)}
+    voices = replace(POPULATIONS[options.voices], **given)
     truth = voices.truth(np.random.default_rng([options.seed, 0]))
     print("true", *(f"{name} {value:.4f}" for name, value in zip(_FIGURES, truth, strict=True)))
     content = {
@@ -220,13 +247,16 @@ def main() -> None:
         found = coverage(voices, truth, speakers, options.lists, options.replicates, options.seed)
         for method, counts in found.items():
             for figure in _FIGURES:
-                print(
+                line = (
                     f"{speakers:4d} speakers, drawn: {method:20s} {figure:12s} "
                     f"{_binomial(counts[f'{figure} held'], options.lists)}; interval too high "
                     f"{counts[f'{figure} too high']}, too low {counts[f'{figure} too low']}; mean width "
-                    f"{counts[f'{figure} width'] / options.lists:.4f}",
-                    flush=True,
+                    f"{counts[f'{figure} width'] / options.lists:.4f}"
                 )
+                if (plain := counts[f"{figure} plain"]) < options.lists:
+                    share = _binomial(counts[f"{figure} plain and held"], plain)
+                    line += f"; {_FEW_ALARMS} false alarms or more: {share} of {plain}"
+                print(line, flush=True)
         called = false_alarms(voices, speakers, options.lists, options.replicates, options.seed)
         for figure in _FIGURES:
             share = _binomial(called[figure], options.lists)

@@ -45,11 +45,23 @@ def test_the_ends_are_percentiles_shifted_by_twice_the_bias(share: float, low: f
 
 
 def test_the_ends_lean_to_where_leaving_out_a_speaker_matters_most() -> None:
-    # One speaker of ten without whom the figure falls by 9: d = 8.1 once and -0.9 nine times, and a = 0.14056.
-    left_out = np.array([-9.0, *[0.0] * 9])
+    # Four speakers of 19 without whom the figure falls by 19: d = 15 four times and -4 else, of no excess kurtosis, and
+    # a = 0.0543.
+    left_out = np.array([-19.0] * 4 + [0.0] * 15)
     (interval,) = replicates(0.5, np.linspace(0, 1, 100_001), left_out).intervals(0.95)
     # Phi(-1.95996 / (1 + 1.95996 a)) and Phi(1.95996 / (1 - 1.95996 a))
-    assert (interval.low, interval.high) == pytest.approx((0.06219, 0.99659), abs=2e-4)
+    assert (interval.low, interval.high) == pytest.approx((0.03824, 0.98586), abs=2e-4)
+
+
+def test_where_few_speakers_make_the_errors_the_interval_is_that_of_as_few() -> None:
+    # Two of 20, opposite ways: d = 1, -1 and 18 times 0, g = 20 / 2 - 3 = 7, nu = 1 / (1 / 19 + 7 / 40) = 4.3936.
+    draws = np.array([NormalDist().inv_cdf(share) for share in np.arange(0.5, 20_000) / 20_000])
+    left_out = np.array([-1.0, 1.0, *[0.0] * 18])
+    reach = 2.6820 * np.sqrt(20 / 19)
+    (interval,) = replicates(0, draws, left_out, speakers=20).intervals(0.95)
+    assert (interval.low, interval.high) == pytest.approx((-reach, reach), rel=0.007)
+    (p,) = differences(reach, draws + reach, left_out, speakers=20).p_values()
+    assert p == pytest.approx(0.05, abs=0.001)
 
 
 def test_a_difference_is_not_corrected_for_bias() -> None:
@@ -57,17 +69,19 @@ def test_a_difference_is_not_corrected_for_bias() -> None:
     assert (interval.low, interval.high) == pytest.approx((0.025, 0.975), abs=2e-4)
 
 
-def test_a_single_system_keeps_its_surplus() -> None:
-    draws = np.linspace(-1, 1, 1001)
-    (interval,) = replicates(0, draws, noisy=2 * draws).intervals(0.9)
-    assert interval.high == pytest.approx(0.9, abs=0.003)
-
-
-def test_draws_contract_by_what_noise_adds_to_their_variance() -> None:
+@pytest.mark.parametrize("kind", [Replicates, Differences])
+def test_draws_contract_by_what_noise_adds_to_their_variance(kind: type[Replicates]) -> None:
     draws = np.linspace(-1, 1, 1001)
     for growth, contracted in ((1.0, 1.0), (1.36, 0.8), (5.0, np.sqrt(1 / 3)), (0.9, 1.0)):
-        (interval,) = differences(0, draws, noisy=np.sqrt(growth) * draws).intervals(0.9)
+        (interval,) = replicates(0, draws, noisy=np.sqrt(growth) * draws, kind=kind).intervals(0.9)
         assert interval.high == pytest.approx(0.9 * contracted, abs=0.003)
+
+
+def test_the_noise_is_measured_against_the_draws_that_got_it() -> None:
+    draws = np.concatenate([0.5 * np.linspace(-1, 1, 1001), np.linspace(-1, 1, 3003)])
+    (interval,) = replicates(0, draws, noisy=0.5 * np.linspace(-1, 1, 1001)).intervals(0.8)
+    (without,) = replicates(0, draws).intervals(0.8)
+    assert interval == without
 
 
 @pytest.mark.parametrize(("speakers", "quantile"), [(5, 2.7764), (11, 2.2281), (61, 2.0003)])

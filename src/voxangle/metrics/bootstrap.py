@@ -208,7 +208,7 @@ def paired_difference(
     """
     sides = _Sides.of(target, enrol_speaker, test_speaker, enrol_session, test_session)
     first, second = (
-        _resampled(_error_rates(sides, scores, priors), sides, replicates, seed, noise=True)
+        _resampled(_error_rates(sides, scores, priors), sides, replicates, seed)
         for scores in (first_scores, second_scores)
     )
     difference = first - second
@@ -251,7 +251,7 @@ def resample(
         Figures (1 + priors,), EER first.
     """
     sides = _Sides.of(target, enrol_speaker, test_speaker, enrol_session, test_session)
-    return _resampled(_error_rates(sides, scores, priors), sides, replicates, seed, noise=True)
+    return _resampled(_error_rates(sides, scores, priors), sides, replicates, seed)
 
 
 class _Figures(Protocol):
@@ -259,13 +259,11 @@ class _Figures(Protocol):
         """Of trials that weigh the product of two rows of a table, plus or minus that of another: a row a column."""
 
 
-def _resampled(
-    figures: _Figures, sides: _Sides, replicates: int, seed: int, *, noise: bool = False
-) -> Replicates:
+def _resampled(figures: _Figures, sides: _Sides, replicates: int, seed: int) -> Replicates:
     once = figures(sides.once())
-    noisy = [np.empty((2, 0, once.size))]
+    noisy = []
     random = np.random.default_rng([seed, 2])
-    for table in sides.draws(math.ceil(replicates / _SHARE), seed) if noise else ():
+    for table in sides.draws(math.ceil(replicates / _SHARE), seed):
         added = sides.pair_noise(table, random)
         noisy.append(np.stack([figures(table, added, sign) for sign in (1, -1)]))
     return Replicates(

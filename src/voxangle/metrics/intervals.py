@@ -38,10 +38,25 @@ class Replicates:
 
     with :math:`z_0 = \Phi^{-1}` (share of the draws below the figure, ties half) for the bias of a minimum over
     thresholds, and the acceleration :math:`a = \sum d^3 / 6 (\sum d^2)^{3/2}` of what leaving out speakers changes, for
-    the skewness of an error rate. As the scatter of :math:`S` speakers is known from themselves alone, :math:`t` is the
-    quantile of Student's distribution of :math:`S - 1` degrees of freedom, not the normal one, and the draws are
-    widened by :math:`\sqrt{S / (S - 1)}` (Hesterberg 2015, "What teachers should know about the bootstrap": the
-    expanded percentile interval).
+    the skewness of an error rate. The scatter is known from the speakers themselves alone, so that :math:`t` is the
+    quantile of Student's distribution, not the normal one, of
+
+    .. math:: \nu = \left(\frac{1}{S - 1} + \frac{g}{2 S}\right)^{-1},
+        \qquad g = \max\left(0, S \frac{\sum d^4}{(\sum d^2)^2} - 3\right)
+
+    degrees of freedom, which are those of the variance of :math:`S` values of excess kurtosis :math:`g` (Satterthwaite
+    1946, "An approximate distribution of estimates of variance components"): where a few hard voices make most of the
+    errors, there are as good as fewer speakers. The draws are widened by :math:`\sqrt{S / (S - 1)}` (Hesterberg 2015,
+    "What teachers should know about the bootstrap": the expanded percentile interval).
+
+    And they are moved towards the figure, by a factor :math:`\kappa \le 1`, because products of speaker weights
+    scatter too much: what is peculiar to a pair of speakers comes in with each of the two, and again with both, three
+    times in all (Owen 2007; two-way clustered variances have the same surplus and subtract it, Cameron, Gelbach and
+    Miller 2011, "Robust inference with multiway clustering"). Of an EER that is little, of a minimum cost that few
+    false alarms decide more, and of a difference, where the voices cancel, most of the scatter. How much of the
+    variance :math:`V` it is, is found by adding the surplus once more, as noise that is independent from pair to pair:
+    if the variance is :math:`V'` then, it is :math:`V - (V' - V)` without, hence :math:`\kappa^2 = 2 - V' / V` (Cook
+    and Stefanski 1994, "Simulation-extrapolation estimation"), and not below a third.
 
     Attributes:
         figures: shape (figures,), of the list as it is.
@@ -49,7 +64,7 @@ class Replicates:
         left_out: shape (groups, figures), of the list without a group of its speakers.
         speakers: :math:`S`.
         noisy: shape (2, some of the draws, figures), of the first of these draws with noise on each pair of speakers,
-            and with the same noise the other way round; only differences need it.
+            and with the same noise the other way round; without, :math:`\kappa = 1`.
     """
 
     _bias_corrected: ClassVar[bool] = True
@@ -92,43 +107,35 @@ class Replicates:
         draws = self.figures + scale * (draws - self.figures)
         draws[np.abs(draws) < _ROUNDING] = 0
         influence = left_out.mean(axis=0) - left_out if len(left_out) else np.zeros((1, self.figures.size))
-        squares = (influence**2).sum(axis=0)
-        acceleration = np.divide(
-            (influence**3).sum(axis=0),
-            6 * squares**1.5,
-            out=np.zeros_like(squares),
-            where=squares > _ROUNDING**2,
-        )
-        bias = _bias if self._bias_corrected else lambda *_: 0.0
         return [
             _Distribution(
-                np.sort(draws[:, i]), bias(draws[:, i], figure), float(acceleration[i]), self.speakers - 1
+                np.sort(column),
+                _bias(column, figure) if self._bias_corrected else 0.0,
+                _acceleration(changes),
+                _freedom(changes, self.speakers),
             )
-            for i, figure in enumerate(self.figures.tolist())
+            for column, figure, changes in zip(draws.T, self.figures.tolist(), influence.T, strict=True)
         ]
 
     def _share_of_variance(self) -> NDArray[np.float64]:
-        """How much of the draws' variance is the figures'."""
-        return np.ones_like(self.figures)
+        """Kappa squared."""
+        plain = self.draws[: self.noisy.shape[1]]
+        whole = ~np.isnan(plain + self.noisy.sum(axis=0)).any(axis=1)
+        if np.count_nonzero(whole) < _FEW:
+            return np.ones_like(self.figures)
+        variance, more = plain[whole].var(axis=0), self.noisy[:, whole].var(axis=(0, 1))
+        growth = np.divide(more, variance, out=np.ones_like(more), where=variance > _ROUNDING**2)
+        kappa_squared: NDArray[np.float64] = np.clip(2 - growth, 1 / 3, 1)
+        return kappa_squared
 
 
 @dataclass(frozen=True, eq=False)
 class Differences(Replicates):
-    r"""The figures of one system minus those of another.
+    """The figures of one system minus those of another.
 
-    Their interval differs from that of a single system in two points, both by measurement (``benchmarks/coverage.py``).
-
-    There is no correction for bias (:math:`z_0 = 0`): what a minimum over thresholds flatters both systems by cancels,
-    and the correction would add its own noise.
-
-    The draws are moved towards the difference by a factor :math:`\kappa \le 1`, because products of speaker weights
-    scatter too much: what is peculiar to a pair of speakers comes in with each of the two, and again with both, three
-    times in all (Owen 2007; two-way clustered variances have the same surplus and subtract it, Cameron, Gelbach and
-    Miller 2011, "Robust inference with multiway clustering"). In a difference, where the voices cancel, that is most of
-    the scatter; for a single system it is little, and left in for caution. How much of the variance :math:`V` it is, is
-    found by adding the surplus once more, as noise that is independent from pair to pair: if the variance is :math:`V'`
-    then, it is :math:`V - (V' - V)` without, hence :math:`\kappa^2 = 2 - V' / V` (Cook and Stefanski 1994,
-    "Simulation-extrapolation estimation"), and not below a third.
+    Their interval is that of a single system without the correction for bias (:math:`z_0 = 0`): what a minimum over
+    thresholds flatters both systems by cancels, and the correction would add its own noise (by measurement,
+    ``benchmarks/coverage.py``).
     """
 
     _bias_corrected: ClassVar[bool] = False
@@ -154,17 +161,6 @@ class Differences(Replicates):
         usable = self.draws[~np.isnan(self.draws).any(axis=1)]
         return [_share_below(column, 0.0) for column in usable.T]
 
-    def _share_of_variance(self) -> NDArray[np.float64]:
-        """Kappa squared."""
-        plain = self.draws[: self.noisy.shape[1]]
-        whole = ~np.isnan(plain + self.noisy.sum(axis=0)).any(axis=1)
-        if np.count_nonzero(whole) < _FEW:
-            return np.ones_like(self.figures)
-        variance, more = plain[whole].var(axis=0), self.noisy[:, whole].var(axis=(0, 1))
-        growth = np.divide(more, variance, out=np.ones_like(more), where=variance > _ROUNDING**2)
-        kappa_squared: NDArray[np.float64] = np.clip(2 - growth, 1 / 3, 1)
-        return kappa_squared
-
 
 @dataclass(frozen=True, eq=False)
 class _Distribution:
@@ -173,7 +169,7 @@ class _Distribution:
     draws: NDArray[np.float64]
     bias: float
     acceleration: float
-    freedom: int
+    freedom: float
 
     def interval(self, level: float) -> Interval:
         reach = _student(_NORMAL.inv_cdf((1 + level) / 2), self.freedom)
@@ -197,6 +193,8 @@ class _Distribution:
 
     def _percentile(self, deviate: float) -> float:
         """The share of the draws at which an interval ends that would end so many standard deviations off."""
+        if math.isinf(deviate):
+            return float(deviate > 0)
         shifted = self.bias + deviate
         scale = 1 - self.acceleration * shifted
         return _NORMAL.cdf(self.bias + shifted / scale) if scale > 0 else float(shifted > 0)
@@ -210,23 +208,38 @@ class _Distribution:
         return shifted / scale - self.bias if scale > 0 else math.copysign(math.inf, shifted)
 
 
-def _student(deviate: float, freedom: int) -> float:
+def _student(deviate: float, freedom: float) -> float:
     """The deviate of Student's distribution that is as rare as one of the normal; Wallace (1959), solved for t.
 
     To 1.2 % from 3 degrees of freedom on; with one or two, for two or three speakers, it errs to the safe side.
     """
-    if freedom < 1:
+    if freedom <= 0:
         return math.copysign(math.inf, deviate)
     exponent = (deviate * (8 * freedom + 3) / (8 * freedom + 1)) ** 2 / freedom
     return math.copysign(math.sqrt(freedom * math.expm1(exponent)) if exponent < _HUGE else math.inf, deviate)
 
 
-def _normal(deviate: float, freedom: int) -> float:
+def _normal(deviate: float, freedom: float) -> float:
     """The inverse of ``_student``."""
-    if freedom < 1:
+    if freedom <= 0:
         return 0.0
     size = math.sqrt(freedom * math.log1p(deviate**2 / freedom)) if math.isfinite(deviate) else math.inf
     return math.copysign(size * (8 * freedom + 1) / (8 * freedom + 3), deviate)
+
+
+def _acceleration(changes: NDArray[np.float64]) -> float:
+    """A sixth of the skewness of the figure, of what leaving out speakers changes."""
+    squares = float((changes**2).sum())
+    return float((changes**3).sum()) / (6 * squares**1.5) if squares > _ROUNDING**2 else 0.0
+
+
+def _freedom(changes: NDArray[np.float64], speakers: int) -> float:
+    """Of Student's distribution; the excess kurtosis of groups of speakers is less than theirs by the groups' size."""
+    if speakers < 2:
+        return 0.0
+    squares = float((changes**2).sum())
+    excess = changes.size * float((changes**4).sum()) / squares**2 - 3 if squares > _ROUNDING**2 else 0.0
+    return 1 / (1 / (speakers - 1) + max(excess, 0.0) / (2 * changes.size))
 
 
 def _bias(draws: NDArray[np.float64], figure: float) -> float:
