@@ -17,7 +17,7 @@ from voxangle.storage import atomic_write
 __all__ = ["CHECKPOINT", "Checkpoint"]
 
 CHECKPOINT = "checkpoint.pt"
-_FORMAT = 4
+_FORMAT = 5
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Checkpoint:
         random: the state of torch's generators, by device.
         position: where the reading of shards had come to; empty where recordings are read by the step alone.
         ancestor: the card of the model that the run started from, as plain data; None where there was none.
+        average: the averaged encoder's state; None where the recipe asks for no average.
     """
 
     step: int
@@ -48,6 +49,12 @@ class Checkpoint:
     random: dict[str, torch.Tensor]
     position: dict[str, Any] = field(default_factory=dict)
     ancestor: dict[str, Any] | None = None
+    average: dict[str, Any] | None = None
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """The state of the encoder that the run would end with: the average, where it keeps one."""
+        return self.encoder if self.average is None else self.average
 
     def write(self, folder: Path) -> None:
         """Write ``checkpoint.pt`` atomically: a kill or a full disk leaves the one before.

@@ -15,7 +15,8 @@ class OptimizerConfig(Config):
     """AdamW, or SGD with Nesterov momentum; ``lr`` is the peak learning rate.
 
     Biases and normalisation weights are not decayed. ``momentum`` is SGD's; ``clip`` bounds the norm of the
-    gradient of all parameters together (null: no bound).
+    gradient of all parameters together (null: no bound). With ``average`` the model is the moving average of the
+    encoder's weights with that decay, such as 0.999; see ``MovingAverage``.
     """
 
     kind: Literal["adamw", "sgd"] = "adamw"
@@ -23,6 +24,7 @@ class OptimizerConfig(Config):
     weight_decay: float = Field(1e-2, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     clip: float | None = Field(10.0, gt=0)
+    average: float | None = Field(None, ge=0, lt=1)
 
 
 class ScheduleConfig(Config):

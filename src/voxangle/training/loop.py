@@ -21,7 +21,7 @@ from voxangle.augment import Augmenter, build_banks
 from voxangle.console import counting
 from voxangle.corpora import CORPORA
 from voxangle.data.batches import CropBatch
-from voxangle.encoders import build_encoder
+from voxangle.encoders import Encoder, build_encoder
 from voxangle.encoders.card import Attribution, ModelCard, TrainingSummary
 from voxangle.encoders.embedder import Embedder
 from voxangle.encoders.model_files import read_model
@@ -34,6 +34,7 @@ from voxangle.recipe import Recipe
 from voxangle.runtime.measures import RecordingMeasures, measure_waveform
 from voxangle.scoring import cosine_scores
 from voxangle.storage import cache_folder, held, writable_folder
+from voxangle.training.averaging import MovingAverage
 from voxangle.training.checkpoint import CHECKPOINT, Checkpoint
 from voxangle.training.config import OptimizerConfig
 from voxangle.training.decision import Decision, decide_by
@@ -118,11 +119,15 @@ class Run:
         self.optimizer = _build_optimizer(recipe.optimizer, self.encoder, self.objective)
         self.balancer = self.objective.balancer(self.encoder)
         self.bf16 = _use_bf16(recipe.training.precision, ranks.device)
+        decay = recipe.optimizer.average
+        self.average = None if decay is None else MovingAverage(self.encoder, decay)
         self.ancestor: ModelCard | None = None
         self.step = 0 if fresh else self._restore()
         if recipe.start_from and not self.step:
             for note in start_from(recipe, self.speakers, self.encoder, self.objective):
                 say(console, note)
+            if self.average:
+                self.average.load_state_dict(self.encoder.state_dict())
             self.ancestor = card_of(recipe.start_from)
         self.parallel: nn.Module = self.encoder
         if ranks.world_size > 1:
@@ -218,6 +223,8 @@ class Run:
         norm = float(nn.utils.clip_grad_norm_(parameters, recipe.optimizer.clip or math.inf))
         self._demand_finite({"gradient norm": norm})
         self.optimizer.step()
+        if self.average:
+            self.average.take(self.encoder, self.step)
         return {
             "losses": values,
             "alpha": balance.weights[0] if "classification" in losses else 0.0,
@@ -280,7 +287,12 @@ class Run:
             calibration=decision.calibration,
             licence=before.licence if before else None,
         )
-        return Embedder(self.filterbank, self.encoder, card)
+        return Embedder(self.filterbank, self._model, card)
+
+    @property
+    def _model(self) -> Encoder:
+        """The encoder as it would be saved now."""
+        return self.average.encoder if self.average else self.encoder
 
     def _is_saved(self, model: Path) -> bool:
         """Whether the model that is there has this run's weights."""
@@ -288,7 +300,7 @@ class Run:
             saved = read_model(model).encoder.state_dict()
         except CheckpointError:
             return False
-        ours = self.encoder.state_dict()
+        ours = self._model.state_dict()
         return saved.keys() == ours.keys() and all(
             torch.equal(saved[name], ours[name].cpu()) for name in saved
         )
@@ -309,6 +321,7 @@ class Run:
             random=random,
             position=self.feed.position(),
             ancestor=self.ancestor.model_dump(mode="json") if self.ancestor else None,
+            average=self.average.state_dict() if self.average else None,
         ).write(self.folder)
 
     def _restore(self) -> int:
@@ -337,6 +350,8 @@ class Run:
             self.encoder.load_state_dict(checkpoint.encoder)
             self.objective.load_state_dict(checkpoint.objective)
             self.optimizer.load_state_dict(checkpoint.optimizer)
+            if self.average and checkpoint.average:
+                self.average.load_state_dict(checkpoint.average)
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"{where} does not fit the encoder '{self.recipe.encoder.architecture}' of this recipe; start anew "

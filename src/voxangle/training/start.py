@@ -41,7 +41,7 @@ def start_from(recipe: Recipe, speakers: list[str], encoder: nn.Module, objectiv
         return [f"start_from: {note} begin anew"]
     where = recipe.start_from / CHECKPOINT
     _demand_alike(checkpoint.recipe, recipe, where)
-    encoder.load_state_dict(checkpoint.encoder)
+    encoder.load_state_dict(checkpoint.model)
     number = {name: row for row, name in enumerate(checkpoint.speakers)}
     if strangers := [name for name in speakers if name not in number]:
         raise CheckpointError(
