@@ -27,23 +27,23 @@ def programs() -> dict[str, Programs]:
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if debian:
         found["debian"] = debian[-1].parent
-    return {name: folder for name, folder in found.items() if (folder / "initdb").exists()}
+    return {name: folder for name, folder in found.items() if _usable(folder / "initdb")}
 
 
 @contextmanager
 def server(folder: Programs) -> Iterator[str]:
     """A server in a folder of its own, reached by a socket only; the address of its database."""
-    home = Path(tempfile.mkdtemp(prefix="voxangle-pg-", dir="/tmp"))
+    memory = Path("/dev/shm")
+    home = Path(tempfile.mkdtemp(prefix="voxangle-pg-", dir=memory if memory.is_dir() else "/tmp"))
     user = None
     if os.geteuid() == 0:
         # A server refuses to run as root.
         user = next(name for name in ("postgres", "nobody") if _exists(name))
         shutil.chown(home, user)
-        home.chmod(0o700)
     try:
         options = ["--auth=trust", "--username=voxangle", "--no-sync", "--encoding=UTF8", "--no-locale"]
         _run(user, folder / "initdb", "-D", home / "data", *options)
-        settings = f"-k {home} -c listen_addresses='' -c fsync=off -c shared_buffers=64MB"
+        settings = f"-k {home} -c listen_addresses='' -c fsync=off -c shared_buffers=32MB"
         start = ["-w", "-o", settings, "-l", home / "log", "start"]
         _run(user, folder / "pg_ctl", "-D", home / "data", *start)
         try:
@@ -52,6 +52,13 @@ def server(folder: Programs) -> Iterator[str]:
             _run(user, folder / "pg_ctl", "-D", home / "data", "-m", "immediate", "stop")
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _usable(program: Path) -> bool:
+    """Whether it is there, also for the user whom root runs it as."""
+    return program.exists() and (
+        os.geteuid() != 0 or all(folder.stat().st_mode & 0o001 for folder in (program, *program.parents))
+    )
 
 
 def _exists(name: str) -> bool:
