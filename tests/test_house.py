@@ -28,6 +28,8 @@ ROOMS = [
     {"quality"},
     {"reporting"},
     {"ablation"},
+    {"voiceprints"},
+    {"service"},
     {"demo"},
     {"cli"},
     {"__main__"},
