@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from voxangle.cli import app
 from voxangle.errors import TrialError
-from voxangle.metrics import eer
+from voxangle.metrics import eer, min_dcf
 from voxangle.scoring import Result, compare, read_evaluation
 
 KEYS = [f"s{speaker}/u{number}.wav" for speaker in range(6) for number in range(4)]
@@ -142,3 +142,43 @@ def test_sessions_are_drawn_where_they_are_known(trials: Path, tmp_path: Path) -
     table = tmp_path / "utterances.csv"
     table.write_text("\n".join(line.rsplit(",", 2)[0] for line in table.read_text().split("\n")))
     assert "no sessions to draw are known" in refusal(*words, *corpus, "--draw-sessions")
+
+
+def test_priors_are_asked_for_and_travel_with_the_result(trials: Path, tmp_path: Path) -> None:
+    path = scores(tmp_path / "rival.txt", 0.5)
+    words = ["--scores", path, "--trials", trials, "--llrs", "--out", tmp_path / "e"]
+    outcome = voxangle(*words, "--prior", "0.5", "--prior", "0.02", "--prior", "0.5")
+    assert outcome.exit_code == 0, outcome.output
+    result = Result.read(tmp_path / "e" / "pairs.json")
+    assert result.protocol.p_targets == (0.02, 0.5)
+    assert [cost.p_target for cost in result.min_dcf] == [0.02, 0.5]
+    assert result.scores is not None
+    assert result.scores.llrs is not None
+    at_half = min_dcf(result.scores.of_targets, result.scores.of_nontargets, p_target=0.5)
+    assert result.min_dcf[1].value == at_half.rate
+    assert result.calibrated is not None
+    assert [cost.p_target for cost in result.calibrated.act_dcf] == [0.02, 0.5]
+    assert "p 0.02" in outcome.output
+    assert "p 0.02" in (tmp_path / "e" / "report.html").read_text()
+    for prior in ("0", "1", "nan"):
+        assert f"--prior {prior}: the prior of a target trial lies between" in refusal(
+            *words, "--prior", prior
+        )
+
+
+def test_a_folder_of_other_priors_is_told(trials: Path, tmp_path: Path) -> None:
+    path = scores(tmp_path / "rival.txt", 0.5)
+    again = trials.rename(tmp_path / "again.txt")
+    words = ["--scores", path, "--out", tmp_path / "e", "--trials"]
+    assert "another protocol" not in voxangle(*words, again).output
+    trials.write_text(again.read_text())
+    assert "another protocol: again" in voxangle(*words, trials, "--prior", "0.2").output
+
+
+def test_a_model_beside_scores_is_refused_but_not_that_of_the_environment(
+    trials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--scores", scores(tmp_path / "rival.txt", 0.5), "--trials", trials]
+    assert "--model and --scores" in refusal(*words, "--model", tmp_path)
+    monkeypatch.setenv("VOXANGLE_MODEL", str(tmp_path))
+    assert voxangle(*words).exit_code == 0

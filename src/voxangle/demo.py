@@ -31,6 +31,7 @@ from voxangle.reporting import (
     verdict,
     write_page,
 )
+from voxangle.reporting.notes import notes_of
 from voxangle.scoring import Result, compare
 from voxangle.scoring.system import embed_prepared, evaluate_lists, model_of
 from voxangle.training.loop import train
@@ -139,15 +140,13 @@ def _size(source: Corpus, recipe: Recipe) -> str:
 
 
 def _cautions(results: Mapping[str, Sequence[Result]], source: Corpus) -> list[str]:
-    """What the results say of themselves, a line a list."""
-    lines = [
-        f"{row.name}: {note}"
-        for rows in results.values()
-        for row in rows
-        for note in row.notes
-        if note not in source.notes
-    ]
-    return list(dict.fromkeys(lines))
+    """What the results say of themselves, beside what the corpus says of all of them."""
+    by_list: dict[str, dict[str, Result]] = {}
+    for system, rows in results.items():
+        for row in rows:
+            own = tuple(note for note in row.notes if note not in source.notes)
+            by_list.setdefault(row.name, {})[system] = row.model_copy(update={"notes": own})
+    return notes_of(by_list)
 
 
 def _verdict(name: str, difference: PairedDifference) -> str:
@@ -167,7 +166,7 @@ def _show(
     for name, difference in differences.items():
         console.print(escape(_verdict(name, difference)), highlight=False)
     for caution in _cautions(results, source):
-        console.print(f"note: {caution}", highlight=False, markup=False)
+        console.print(f"note: {caution}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"\n{_size(source, recipe)}", highlight=False)
     for note in source.notes:
         console.print(escape(note), highlight=False)

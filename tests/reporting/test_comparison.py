@@ -96,6 +96,18 @@ def test_what_does_not_compare_says_why() -> None:
         compare_systems({"a": a, "b": results(1.5, speakers=9)})
 
 
+def test_lists_of_other_priors_do_not_stand_in_one_table() -> None:
+    a, b = (
+        [
+            toy_result(system, "one", noise=1.5),
+            toy_result(system, "two", noise=1.5, protocol=Protocol(p_targets=(0.2,))),
+        ]
+        for system in ("a", "b")
+    )
+    with pytest.raises(TrialError, match=r"priors 0\.01, 0\.05 on 'one', and 0\.2 on 'two'"):
+        compare_systems({"a": a, "b": b}, replicates=100)
+
+
 def test_protocols_that_differ_are_named_and_compared_only_on_request(tmp_path: Path) -> None:
     a = results(1.5, speakers=8)
     other = a[0].model_copy(update={"protocol": Protocol(crop="not known")})

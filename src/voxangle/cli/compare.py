@@ -55,6 +55,7 @@ def compare(
     from voxangle.reporting import differences_table, results_table
     from voxangle.reporting.comparison import compare_systems
     from voxangle.reporting.comparison_page import how_it_was_tested, write_comparison_page
+    from voxangle.reporting.notes import notes_of
 
     _require_page(out)
     systems = _read(folders)
@@ -75,7 +76,7 @@ def compare(
     lines = [
         *comparison.verdicts,
         *(f"note: {one.name}: {line}" for one in comparison.lists for line in one.protocols),
-        *(f"note: {line}" for line in _notes(comparison)),
+        *(f"note: {line}" for line in notes_of({one.name: one.results for one in comparison.lists})),
         *(f"note: {line}" for line in comparison.left_out),
         how_it_was_tested(comparison),
         f"the page is {out}",
@@ -90,17 +91,6 @@ def _require_page(out: Path) -> None:
 
     if out.is_file() and not out.read_bytes()[:15].lower().startswith(b"<!doctype html"):
         raise VoxangleError(f"{out}: is there and is no page; give --out another name, such as compare.html")
-
-
-def _notes(comparison: Comparison) -> list[str]:
-    """What must be said beside figures, once, with the lists and systems it is about where it is not about all."""
-    about: dict[str, list[str]] = {}
-    for one in comparison.lists:
-        for system, result in one.results.items():
-            for note in result.notes:
-                about.setdefault(note, []).append(f"{one.name}, {system}")
-    every = sum(len(one.results) for one in comparison.lists)
-    return [note if len(names) == every else f"{'; '.join(names)}: {note}" for note, names in about.items()]
 
 
 def _read(arguments: list[str]) -> dict[str, list[Result]]:

@@ -10,18 +10,20 @@ import typer
 from voxangle.cli.app import Model, app, load_model, open_console
 from voxangle.cli.learnt import Lessons
 from voxangle.cli.tested import Embedded, Tested, embed_tested, lists_of_corpus, lists_of_files
+from voxangle.errors import TrialError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from voxangle.reporting.players import Clips
     from voxangle.runtime import BaseEmbedder
-    from voxangle.scoring import Result
+    from voxangle.scoring import Protocol, Result
     from voxangle.scoring.evaluate import Calibrator
 
 
 @app.command()
 def evaluate(
+    context: typer.Context,
     model: Model = None,
     trials: Annotated[
         list[Path] | None,
@@ -136,11 +138,20 @@ def evaluate(
     without_audio: Annotated[
         bool, typer.Option("--without-audio", help="No recordings on the page, so that it may be passed on.")
     ] = False,
+    priors: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--prior",
+            help="Of a target trial, for a minDCF (and actDCF) of its own (repeatable); 0.01 and 0.05.",
+        ),
+    ] = None,
     replicates: Annotated[int, typer.Option(min=100, help="Bootstrap replicates of the intervals.")] = 1000,
 ) -> None:
     """Error rates of a model on trial lists, with 95 % intervals over speakers."""
     from voxangle.reporting.players import clips_below
-    from voxangle.scoring.system import evaluate_lists, model_of
+    from voxangle.scoring import Protocol
+    from voxangle.scoring.evaluate import evaluate as evaluate_list
+    from voxangle.scoring.system import known_of, model_of
 
     _check_options(trials, models, corpus, only, by_condition)
     _check_belongings(
@@ -156,6 +167,13 @@ def evaluate(
         ("--system", system, "--scores", scores),
         ("--cohort-top", cohort_top, "--norm as-norm", norm == "as-norm"),
     )
+    # That of the environment is one's habit, not a wish.
+    source = context.get_parameter_source("model")
+    if scores is not None and source is not None and source.name == "COMMANDLINE":
+        raise TrialError(
+            "--model and --scores: scores are measured as they are, without a model; give one of them"
+        )
+    asked = Protocol(p_targets=_checked(priors)) if priors else Protocol()
     console = open_console()
     # Before lists are read, which may be long: is there a model?
     loaded = load_model(model) if scores is None else None
@@ -165,7 +183,7 @@ def evaluate(
         tested = lists_of_files(trials or [], models, root or Path(), repeated_trials)
     if scores is not None:
         _refuse_with_scores(tested, {"--subtract-mean": subtract_mean, "--plda": plda, "--norm": norm})
-        results = [_measured(scores, system, tested, by_condition, draw_sessions, replicates, llrs)]
+        results = [_measured(scores, system, tested, by_condition, draw_sessions, replicates, llrs, asked)]
         clips = clips_below(root) if root and not corpus else None
         target = scores.with_name(f"{scores.stem}-evaluation")
     if loaded is not None:
@@ -187,20 +205,24 @@ def evaluate(
         )
         embedded = embed_tested(embedder, tested, console)
         tested, clips = tested.without(embedded.unusable), embedded.clips()
-        results = evaluate_lists(
-            embedded.embeddings,
-            tested.lists,
-            model=model_of(embedder),
-            mean=mean,
-            backend=backend,
-            normalisation=normaliser,
-            calibration=_calibrator(embedder, embedded),
-            manifest=embedded.manifest,
-            by_condition=by_condition,
-            draw_sessions=draw_sessions,
-            notes=[*tested.notes, *tested.trained_on(embedder.card)],
-            replicates=replicates,
-        )
+        calibrator = _calibrator(embedder, embedded)
+        results = [
+            evaluate_list(
+                embedded.embeddings,
+                one,
+                protocol=asked,
+                model=model_of(embedder),
+                mean=mean,
+                backend=backend,
+                normalisation=normaliser,
+                calibration=calibrator,
+                draw_sessions=draw_sessions,
+                notes=[*tested.notes, *tested.trained_on(embedder.card)],
+                replicates=replicates,
+                **known_of(one, embedded.manifest, by_condition=by_condition),
+            )
+            for one in tested.lists
+        ]
         # Results of two protocols lie in two folders, for each has one result a list.
         ways = ["mean-subtracted"] * bool(mean) + ["plda"] * bool(backend) + ([norm] if norm else [])
         target = folder / "-".join(["evaluation", *ways])
@@ -235,6 +257,7 @@ def _measured(
     draw_sessions: bool,
     replicates: int,
     are_llrs: bool,
+    asked: Protocol,
 ) -> Result:
     """The figures of scores that another program made."""
     from voxangle.data.score_files import read_scores
@@ -248,7 +271,7 @@ def _measured(
         trials,
         llrs=scores if are_llrs else None,
         calibration="as given",
-        protocol=Protocol.of_given_scores(trials.enrolment),
+        protocol=Protocol.of_given_scores(trials.enrolment).model_copy(update={"p_targets": asked.p_targets}),
         model=Model(name=system or path.stem),
         notes=tested.notes,
         draw_sessions=draw_sessions,
@@ -267,6 +290,7 @@ def _show(
     """Write what was measured, and say it."""
     from voxangle.reporting import calibrated_table, conditions_table, plot_det, plot_scores, results_table
     from voxangle.reporting.evaluation_page import write_evaluation_page
+    from voxangle.reporting.notes import notes_of
 
     others = _of_another_protocol(target, results)
     for result in results:
@@ -280,7 +304,9 @@ def _show(
     for result in results:
         if result.conditions:
             console.print(conditions_table(result))
-    _say_notes(results, (*tested.left_out, *others), console)
+    notes = notes_of({result.name: {result.model.name: result} for result in results})
+    for note in (*notes, *tested.left_out, *others):
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     typer.echo(f"results and plots are in {target}, all of it on one page in {target / 'report.html'}")
 
 
@@ -297,7 +323,7 @@ def _of_another_protocol(target: Path, results: list[Result]) -> list[str]:
     other = [
         one.name
         for one in there
-        if one.name not in names and one.protocol.learnt != results[0].protocol.learnt
+        if one.name not in names and _what_compares(one) != _what_compares(results[0])
     ]
     return (
         [f"{target} also holds results of another protocol: {', '.join(other)}; give each its --out"]
@@ -306,9 +332,26 @@ def _of_another_protocol(target: Path, results: list[Result]) -> list[str]:
     )
 
 
-def _refuse_with_scores(tested: Tested, given: dict[str, object]) -> None:
-    from voxangle.errors import TrialError
+def _what_compares(result: Result) -> tuple[object, ...]:
+    """What all results of a folder have in common, so that one table can show them."""
+    return result.protocol.learnt, result.protocol.p_targets
 
+
+def _checked(priors: list[float]) -> tuple[float, ...]:
+    """Each prior once, ascending, so that results of the same priors compare.
+
+    Raises:
+        TrialError: one is no probability between 0 and 1.
+    """
+    for prior in priors:
+        if not 0 < prior < 1:
+            raise TrialError(
+                f"--prior {prior:g}: the prior of a target trial lies between 0 and 1, such as 0.01"
+            )
+    return tuple(sorted(set(priors)))
+
+
+def _refuse_with_scores(tested: Tested, given: dict[str, object]) -> None:
     if len(tested.lists) != 1:
         names = ", ".join(trials.name for trials in tested.lists)
         raise TrialError(
@@ -326,8 +369,6 @@ def _check_options(
     only: list[str] | None,
     by_condition: bool,
 ) -> None:
-    from voxangle.errors import TrialError
-
     if not trials and not corpus:
         raise TrialError(
             "give trial lists (--trials LIST --root DIR), a corpus that has some (--corpus NAME), or lists and the "
@@ -345,21 +386,6 @@ def _check_options(
 
 def _check_belongings(*belongings: tuple[str, object, str, object]) -> None:
     """Each: an option, what was given for it, the option it belongs to, and what was given for that."""
-    from voxangle.errors import TrialError
-
     for option, given, owner, there in belongings:
         if given and not there:
             raise TrialError(f"{option} belongs to {owner}: give both, or neither")
-
-
-def _say_notes(results: list[Result], left_out: tuple[str, ...], console: Console) -> None:
-    """What must be said beside the figures, once each, with the lists it is about; and which lists have none."""
-    about: dict[str, list[str]] = {}
-    for result in results:
-        for note in result.notes:
-            about.setdefault(note, []).append(result.name)
-    for note, names in about.items():
-        lists = "" if len(names) == len(results) else f"{', '.join(names)}: "
-        console.print(f"note: {lists}{note}", highlight=False, markup=False, soft_wrap=True)
-    for line in left_out:
-        console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)

@@ -46,6 +46,7 @@ __all__ = [
     "LlrBootstrap",
     "PairedDifference",
     "bootstrap",
+    "drawn_speakers",
     "llr_bootstrap",
     "paired_difference",
     "resample",
@@ -254,6 +255,11 @@ def resample(
     return _resampled(_error_rates(sides, scores, priors), sides, replicates, seed)
 
 
+def drawn_speakers(speakers: int, draws: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """How often each speaker is drawn, with replacement, where as many are drawn as there are; (draws, speakers)."""
+    return random.multinomial(speakers, np.full(speakers, 1 / speakers), draws)
+
+
 class _Figures(Protocol):
     def __call__(self, table: _Table, added: _Table | None = None, sign: int = 1) -> NDArray[np.float64]:
         """Of trials that weigh the product of two rows of a table, plus or minus that of another: a row a column."""
@@ -379,12 +385,10 @@ class _Sides:
         random = np.random.default_rng(seed)
         # Sessions apart, so that they do not change the draws of the speakers.
         of_sessions = np.random.default_rng([seed, 1])
-        shares = np.full(self.speakers, 1 / self.speakers)
         first = np.cumsum(self.sessions) - self.sessions
         for columns in _steps(replicates):
             table = np.ones((2 * self.speaker.size + 1, columns))
-            for column in range(columns):
-                drawn = random.multinomial(self.speakers, shares)
+            for column, drawn in enumerate(drawn_speakers(self.speakers, columns, random)):
                 counts = drawn[self.speaker]
                 if self.speaker.size > self.speakers:
                     of = np.repeat(np.arange(self.speakers), drawn * self.sessions)

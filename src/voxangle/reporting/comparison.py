@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from voxangle.errors import TrialError
 from voxangle.metrics import PairedDifference, paired_difference
 from voxangle.reporting.verdict import Verdict, adjusted_by_holm, verdict
-from voxangle.scoring import Result, TrialScores, compare
+from voxangle.scoring import Result, compare
 from voxangle.scoring.compare import protocol_differences
+from voxangle.scoring.trial_scores import with_both_classes
 
 __all__ = ["Comparison", "Difference", "ListComparison", "compare_systems"]
 
@@ -109,7 +109,7 @@ def compare_systems(
 
     Raises:
         TrialError: there are fewer than two systems, or none called ``baseline``; a system has two results of one list;
-            no list is common to all; two lists of one name differ; or the protocols do.
+            no list is common to all; two lists of one name differ; or the protocols do, or the priors of two lists.
     """
     if len(systems) < 2:
         raise TrialError("a comparison needs two systems or more")
@@ -133,6 +133,7 @@ def compare_systems(
     )
     results = {one: {name: _renamed(by_list[name][one], name) for name in names} for one in common}
     protocols = {one: _protocols(of_list, across_protocols) for one, of_list in results.items()}
+    _require_one_set_of_priors({one: of_list[first] for one, of_list in results.items()})
     paired = {
         (one, name): compare(
             result, of_list[first], across_protocols=across_protocols, replicates=replicates, seed=seed
@@ -217,6 +218,22 @@ def _protocols(results: Mapping[str, Result], across_protocols: bool) -> tuple[s
     return tuple(differing)
 
 
+def _require_one_set_of_priors(results: Mapping[str, Result]) -> None:
+    """One table shows all lists.
+
+    Raises:
+        TrialError: minDCF was measured at other priors on one list than on another.
+    """
+    (one, first), *others = results.items()
+    for other, result in others:
+        if result.protocol.p_targets != first.protocol.p_targets:
+            at = [", ".join(f"{p:g}" for p in each.protocol.p_targets) for each in (first, result)]
+            raise TrialError(
+                f"minDCF was measured at the priors {at[0]} on '{one}', and {at[1]} on '{other}'; evaluate both lists "
+                "at the same (`voxangle evaluate --prior`)"
+            )
+
+
 def _by_condition(
     results: Mapping[str, Result], replicates: int, seed: int
 ) -> dict[str, dict[str, PairedDifference]]:
@@ -230,7 +247,7 @@ def _by_condition(
     for condition, mask in conditions.items():
         if not mask.any():
             continue
-        part = np.flatnonzero(_with_both_classes(mask, known))
+        part = np.flatnonzero(with_both_classes(mask, known.target)[0])
         try:
             parts[condition] = {
                 name: paired_difference(
@@ -248,11 +265,3 @@ def _by_condition(
         except TrialError:  # no draw of so few speakers held both classes
             continue
     return parts
-
-
-def _with_both_classes(mask: NDArray[np.bool_], trials: TrialScores) -> NDArray[np.bool_]:
-    """A condition without trials of a class is set against all of that class, as in a result's ``Condition``."""
-    for of_class in (trials.target, ~trials.target):
-        if not (mask & of_class).any():
-            return mask | of_class
-    return mask

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voxangle.metrics.bootstrap import drawn_speakers
 from voxangle.scoring import TrialScores
 
 __all__ = ["Counts", "counts_by_draw", "det_band"]
@@ -55,10 +56,8 @@ def counts_by_draw(
     _, number = np.unique(np.stack([trials.enrol_speaker, trials.test_speaker]), return_inverse=True)
     enrol, test = number.reshape(2, -1)
     speakers = int(number.max()) + 1
-    generator = np.random.default_rng(seed)
-    weights = np.concatenate(
-        [np.ones((1, speakers)), generator.multinomial(speakers, np.full(speakers, 1 / speakers), draws)]
-    )
+    drawn = drawn_speakers(speakers, draws, np.random.default_rng(seed))
+    weights = np.concatenate([np.ones((1, speakers)), drawn])
     of_speaker = np.bincount(
         enrol[trials.target] * bins + bin_of[trials.target], minlength=speakers * bins
     ).reshape(speakers, bins)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from voxangle.errors import TrialError
 from voxangle.metrics import Interval, OperatingPoint, SortedScores, act_dcf, cllr, min_cllr
 from voxangle.metrics.bootstrap import Bootstrap, bootstrap, llr_bootstrap
 from voxangle.scoring.result import Calibrated, Condition, DetectionCost, Figure, Measure
+from voxangle.scoring.trial_scores import with_both_classes
 
 __all__ = ["ScoredTrials"]
 
@@ -118,11 +119,7 @@ class ScoredTrials:
         """The figures of the trials in ``mask``; see ``Condition`` for a mask that lacks a class."""
         if mask.shape != self.target.shape:
             raise ValueError(f"{self.target.size} trials, but a condition of shape {mask.shape}")
-        whole: Literal["", "targets", "nontargets"] = ""
-        if not (mask & self.target).any():
-            mask, whole = mask | self.target, "targets"
-        elif not (mask & ~self.target).any():
-            mask, whole = mask | ~self.target, "nontargets"
+        mask, whole = with_both_classes(mask, self.target)
         part = replace(
             self,
             scores=self.scores[mask],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from voxangle.errors import VoxangleError
 from voxangle.storage import atomic_write
 
-__all__ = ["TrialScores"]
+__all__ = ["TrialScores", "with_both_classes"]
 
 _LIST = b"voxangle.trials_sha256"
 _CONDITION = "condition: "
@@ -151,6 +151,25 @@ class TrialScores:
             raise VoxangleError(f"{path}: no such file of trial scores") from error
         except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
             raise VoxangleError(f"{path}: not a file of trial scores ({error}); evaluate again") from error
+
+
+def with_both_classes(
+    mask: NDArray[np.bool_], target: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], Literal["", "targets", "nontargets"]]:
+    """A part of a list that has error rates: one without trials of a class is set against all of that class.
+
+    Args:
+        mask: shape (trials,), the part.
+        target: shape (trials,), true where both sides are one speaker.
+
+    Returns:
+        The trials of that part, and the class that was taken whole, if one was.
+    """
+    if not (mask & target).any():
+        return mask | target, "targets"
+    if not (mask & ~target).any():
+        return mask | ~target, "nontargets"
+    return mask, ""
 
 
 def _numbered(
