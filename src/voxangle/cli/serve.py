@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -203,7 +203,7 @@ def _key_file(keys: Path | None) -> KeyFile:
     return KeyFile(keys or data / "voxangle" / "api-keys.json")
 
 
-def _told(key: ApiKey) -> dict[str, object]:
+def _told(key: ApiKey) -> dict[str, Any]:
     return {
         "id": key.id,
         "label": key.label,

@@ -87,4 +87,5 @@ def _describe_problems(app: FastAPI) -> None:
         content["components"]["schemas"].setdefault("Problem", Problem.model_json_schema())
         return content
 
-    app.openapi = openapi  # type: ignore[method-assign] - as FastAPI documents it
+    # As FastAPI documents it.
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -146,7 +146,7 @@ def _decoded(path: str, longest: float) -> _Decoded:
 
 def _of_samples(payload: bytes, rate: int) -> _Decoded:
     """Raw samples, signed 16 bit, little endian, one channel."""
-    samples = np.frombuffer(payload, dtype="<i2").astype(np.float32) / 32768
+    samples = np.frombuffer(payload, dtype="<i2").astype(np.float32) / np.float32(32768)
     check_finite("the stream", samples)
     check_sounding("the stream", samples)
     return _Decoded(resample(samples, rate), rate, "PCM_16", "")

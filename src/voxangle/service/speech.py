@@ -89,7 +89,8 @@ class LevelDetector:
         count = -(-len(waveform) // FRAME)
         heard = sounding(frame_energies(waveform - np.float32(waveform.mean(dtype=np.float64))))
         nearest = ((np.arange(count) + 0.5) * FRAME / LEVEL_FRAME).astype(int)
-        return heard[np.minimum(nearest, len(heard) - 1)].astype(np.float32)
+        found: NDArray[np.float32] = heard[np.minimum(nearest, len(heard) - 1)].astype(np.float32)
+        return found
 
 
 def speech_frames(probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
