@@ -83,14 +83,18 @@ def test_prints_of_two_models_are_never_compared(store: VoiceprintStore) -> None
         3,
         1,
     )
-    with pytest.raises(OtherModelError, match=r"'new' is enrolled with 'second' \(bbbbbbbbbbbb\), not with 'first'"):
+    with pytest.raises(
+        OtherModelError, match=r"'new' is enrolled with 'second' \(bbbbbbbbbbbb\), not with 'first'"
+    ):
         store.get("new", MODEL)
     with pytest.raises(OtherModelError, match="cannot be compared"):
         store.extend("new", MODEL, [recording(7, 1)], actor="me")
     nobody = store.search(Model("c" * 64, "third", DIMENSION), vector(7), 10)
     assert (nobody.neighbours, nobody.enrolled, nobody.others) == ((), 0, 4)
     with pytest.raises(OtherModelError, match="have 16 dimensions, these have 3"):
-        store.enrol("x", Model(MODEL.id, "first", 3), [Recording(np.ones(3, "f4"), recording(0).measures)], actor="me")
+        store.enrol(
+            "x", Model(MODEL.id, "first", 3), [Recording(np.ones(3, "f4"), recording(0).measures)], actor="me"
+        )
 
 
 def test_search_finds_the_nearest_in_order(store: VoiceprintStore) -> None:
@@ -172,7 +176,11 @@ def test_the_audit_trail_names_nobody_and_outlives_the_print(store: VoiceprintSt
     store.note("verify", actor="door", print_id=entry.id, model=MODEL, accepted=True)
     store.delete(["ada lovelace"], actor="officer")
     trail = store.audit()
-    assert [(one.actor, one.action) for one in trail] == [("officer", "delete"), ("door", "verify"), ("clerk", "enrol")]
+    assert [(one.actor, one.action) for one in trail] == [
+        ("officer", "delete"),
+        ("door", "verify"),
+        ("clerk", "enrol"),
+    ]
     assert {one.print_id for one in trail} == {entry.id}
     assert trail[1].detail == {"accepted": True}
     assert "ada" not in repr(trail)
@@ -240,7 +248,7 @@ def test_threads_share_a_store(store: VoiceprintStore) -> None:
             for person in range(first, first + 5):
                 store.enrol(f"person {person}", MODEL, [recording(person)], actor="me")
                 assert names(store.search(MODEL, vector(person), 1)) == [f"person {person}"]
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             failures.append(error)
 
     threads = [threading.Thread(target=work, args=(first,)) for first in (0, 5, 10, 15)]

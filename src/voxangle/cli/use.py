@@ -6,19 +6,23 @@ from collections.abc import Callable
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from voxangle.cli.app import AsJson, Model, RuntimeOption, app, load_model, open_console, print_json
+from voxangle.cli.voiceprints import ExitCode, Store, actor, as_content, opened
 from voxangle.errors import AudioError, VoxangleError
 
 if TYPE_CHECKING:
     from voxangle.cli.app import Runtime
-    from voxangle.runtime import BaseEmbedder
+    from voxangle.runtime import BaseEmbedder, Card
     from voxangle.runtime.corpus import Engine
+    from voxangle.runtime.decision import BayesRule, Decision
+    from voxangle.runtime.measures import RecordingMeasures
     from voxangle.runtime.recording_list import RecordingList
     from voxangle.runtime.windows import Windows
+    from voxangle.voiceprints import Entry
 
 Window = Annotated[
     float | None, typer.Option(help="Seconds of a window of a long recording; 0 embeds it whole. [60]")
@@ -103,7 +107,10 @@ def embed(
 @app.command()
 def verify(
     first: Annotated[Path, typer.Argument(help="A recording.")],
-    second: Annotated[Path, typer.Argument(help="Another recording.")],
+    second: Annotated[Path | None, typer.Argument(help="Another recording; none with --as.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--as", help="Compare with the voiceprint of this person, who is enrolled.")
+    ] = None,
     model: Model = None,
     prior: Annotated[
         float | None,
@@ -118,42 +125,26 @@ def verify(
             "...); its first where it has no calibration."
         ),
     ] = None,
+    store: Store = None,
     runtime: RuntimeOption = None,
     window: Window = None,
     overlap: Overlap = 0.0,
+    exit_code: ExitCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Is it the same voice? Score, log-likelihood ratio, probability, the decision and why."""
-    import numpy as np
-
-    from voxangle.runtime.decision import BayesRule, decide
-    from voxangle.runtime.measures import measure_file
-    from voxangle.runtime.outside import outside
-
-    rule = BayesRule.check(prior=prior, c_miss=c_miss, c_fa=c_fa)
-    if rule.model_fields_set and threshold is not None:
-        raise VoxangleError(
-            "--threshold decides by the score, --prior, --c-miss and --c-fa by the log-likelihood ratio: give one or "
-            "the others"
-        )
+    if (second is None) == (name is None):
+        raise VoxangleError("give two recordings, or one and the person whom it claims to be with --as")
     embedder = _loaded(model, runtime, window, overlap)
+    rule = rule_for(embedder.card, threshold, prior=prior, c_miss=c_miss, c_fa=c_fa)
     fit = embedder.card.calibration
-    if rule.model_fields_set and fit is None:
-        raise VoxangleError(
-            f"the model '{embedder.card.name}' has no calibration, and --prior, --c-miss and --c-fa decide by one; "
-            "`voxangle calibrate` fits it, or decide by the score with --threshold"
-        )
-    files = (first, second)
-    a, b = embedder.embed_files(files).embeddings
-    score = float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-    sides = (
-        [measure_file(*one) for one in zip(files, (a, b), strict=True)] if fit and fit.asks_measures else []
-    )
-    ratio = None if fit is None else fit.log_likelihood_ratio(score, *sides)
+    if name is not None:
+        compared = _with_print(embedder, first, name, store, rule, threshold)
+    else:
+        assert second is not None  # noqa: S101 - for the type checker
+        compared = _with_recording(embedder, first, second, rule, threshold)
+    score, ratio, decision = compared.score, compared.ratio, compared.decision
     probability = None if ratio is None else rule.probability(ratio)
-    decision = decide(embedder.card, score, ratio, rule, threshold)
-    ranges = None if fit is None else fit.ranges
-    notes = [note for file, one in zip_longest(files, sides) for note in outside(file, one, ranges)]
     if as_json:
         print_json(
             {
@@ -168,38 +159,120 @@ def verify(
                 "threshold_source": decision.why,
                 "calibration": None if fit is None else fit.source,
                 "model": embedder.card.name,
-                "measures": [asdict(one) for one in sides],
-                "notes": notes,
+                "measures": [asdict(one) for one in compared.sides],
+                "notes": compared.notes,
+                **({} if compared.entry is None else {"voiceprint": as_content(compared.entry)}),
             }
         )
-        return
+    else:
+        _tell(embedder.card, compared, rule, assumed=prior is None)
+    if exit_code and not decision.same_voice:
+        raise typer.Exit(1)
+
+
+class _Compared(NamedTuple):
+    """What was found of a recording and another, or a voiceprint."""
+
+    score: float
+    ratio: float | None
+    decision: Decision
+    sides: list[RecordingMeasures]
+    notes: list[str]
+    entry: Entry | None = None
+
+
+def _with_recording(
+    embedder: BaseEmbedder, first: Path, second: Path, rule: BayesRule, threshold: str | None
+) -> _Compared:
+    import numpy as np
+
+    from voxangle.runtime.decision import decide
+    from voxangle.runtime.measures import measure_file
+    from voxangle.runtime.outside import outside
+
+    fit = embedder.card.calibration
+    files = (first, second)
+    a, b = embedder.embed_files(files).embeddings
+    score = float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+    sides = (
+        [measure_file(*one) for one in zip(files, (a, b), strict=True)] if fit and fit.asks_measures else []
+    )
+    ratio = None if fit is None else fit.log_likelihood_ratio(score, *sides)
+    decision = decide(embedder.card, score, ratio, rule, threshold)
+    ranges = None if fit is None else fit.ranges
+    notes = [note for file, one in zip_longest(files, sides) for note in outside(file, one, ranges)]
+    return _Compared(score, ratio, decision, sides, notes)
+
+
+def _with_print(
+    embedder: BaseEmbedder, file: Path, name: str, store: str | None, rule: BayesRule, threshold: str | None
+) -> _Compared:
+    from voxangle.runtime.outside import outside
+    from voxangle.voiceprints import take_files
+    from voxangle.voiceprints import verify as verify_claim
+
+    with opened(store) as prints:
+        (recording,) = take_files(embedder, [file], references=False)
+        found = verify_claim(prints, embedder, name, recording, actor=actor(), rule=rule, threshold=threshold)
+    fit = embedder.card.calibration
+    asks = fit is not None and fit.asks_measures
+    sides = [found.entry.measures, recording.measures] if asks else []
+    notes = outside(file, recording.measures if asks else None, None if fit is None else fit.ranges)
+    return _Compared(found.score, found.log_likelihood_ratio, found.decision, sides, notes, found.entry)
+
+
+def rule_for(card: Card, threshold: str | None, **given: float | None) -> BayesRule:
+    """What a decision is to be best for, as asked for, if the model can decide so.
+
+    Raises:
+        VoxangleError: a prior or a cost is out of range, or does not go with a threshold or with the model.
+    """
+    from voxangle.runtime.decision import BayesRule
+
+    rule = BayesRule.check(**given)
+    if rule.model_fields_set and threshold is not None:
+        raise VoxangleError(
+            "--threshold decides by the score, --prior, --c-miss and --c-fa by the log-likelihood ratio: give one or "
+            "the others"
+        )
+    if rule.model_fields_set and card.calibration is None:
+        raise VoxangleError(
+            f"the model '{card.name}' has no calibration, and --prior, --c-miss and --c-fa decide by one; "
+            "`voxangle calibrate` fits it, or decide by the score with --threshold"
+        )
+    return rule
+
+
+def _tell(card: Card, compared: _Compared, rule: BayesRule, *, assumed: bool) -> None:
+    """Say in the terminal what was found."""
+    fit, ratio, decision, entry = card.calibration, compared.ratio, compared.decision, compared.entry
     console = open_console()
-    answer = {None: "no decision", True: "the same voice", False: "different voices"}[decision.same_voice]
-    console.print(f"[bold]{answer}[/bold]", highlight=False)
+    whose = ("the same voice", "different voices")
+    if entry is not None:
+        whose = (f"the voice of {entry.name}", f"not the voice of {entry.name}")
+    answer = {None: "no decision", True: whose[0], False: whose[1]}[decision.same_voice]
+    console.print(answer, style="bold", highlight=False, markup=False)
 
     def say(what: str, text: str) -> None:
         console.print(f"{what:<11} {text}", highlight=False, markup=False, soft_wrap=True)
 
-    say("score", f"{score:.4f} (cosine)")
+    say("score", f"{compared.score:.4f} (cosine)")
     if fit is not None and ratio is not None:
         say("LLR", f"{ratio:+.2f} (natural logarithm; {fit.source})")
-        assumed = "" if prior is not None else ", which is assumed; say yours with --prior"
-        say(
-            "probability",
-            f"{_share(rule.probability(ratio))} of one voice, at prior {rule.prior:g}{assumed}",
-        )
+        stated = ", which is assumed; say yours with --prior" if assumed else ""
+        say("probability", f"{share(rule.probability(ratio))} of one voice, at prior {rule.prior:g}{stated}")
     if decision.by == "log_likelihood_ratio":
         say("threshold", f"LLR {decision.threshold:+.2f} ({decision.why})")
     elif decision.threshold is not None:
         say("threshold", f"{decision.threshold:.4f} {decision.name} ({decision.why})")
     else:
         say("threshold", f"none ({decision.why})")
-    say("model", embedder.card.name)
-    for note in notes:
+    say("model", card.name)
+    for note in compared.notes:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _share(probability: float) -> str:
+def share(probability: float) -> str:
     """A probability as a person may take it: no calibration knows the last thousandth."""
     if not 0.001 <= probability <= 0.999:
         return "less than 0.1 %" if probability < 0.5 else "more than 99.9 %"

@@ -2,6 +2,7 @@
 
 from voxangle.voiceprints.enrolment import Enrolled, EnrolmentRules, Findings, check_recordings, enrol
 from voxangle.voiceprints.identification import Candidate, Identification, identify
+from voxangle.voiceprints.opening import default_place, open_store
 from voxangle.voiceprints.recordings import take_files, take_waveforms
 from voxangle.voiceprints.store import (
     AuditEvent,
@@ -33,8 +34,10 @@ __all__ = [
     "Voiceprint",
     "VoiceprintStore",
     "check_recordings",
+    "default_place",
     "enrol",
     "identify",
+    "open_store",
     "take_files",
     "take_waveforms",
     "verify",

@@ -44,6 +44,7 @@ from voxangle.voiceprints.store import (
     Vector,
     Voiceprint,
     VoiceprintStore,
+    mean_embedding,
 )
 
 __all__ = ["FORMAT", "Sql", "SqlStore", "Types", "tables"]
@@ -87,7 +88,8 @@ def tables(types: Types) -> list[str]:
         "prints": f"""
             number {types.number}, id TEXT NOT NULL UNIQUE, model BIGINT NOT NULL REFERENCES models (number),
             name {types.name} NOT NULL, calibration TEXT, recordings INTEGER NOT NULL, {measures},
-            created TEXT NOT NULL, updated TEXT NOT NULL, revision BIGINT NOT NULL, mean {types.blob} NOT NULL, UNIQUE (name, model)""",
+            created TEXT NOT NULL, updated TEXT NOT NULL, revision BIGINT NOT NULL, mean {types.blob} NOT NULL,
+            UNIQUE (name, model)""",
         "recordings": f"""
             number {types.number}, print BIGINT NOT NULL REFERENCES prints (number) ON DELETE CASCADE, {measures},
             added TEXT NOT NULL, reference {types.blob} NOT NULL, vector {types.blob} NOT NULL""",
@@ -192,7 +194,9 @@ class SqlStore(VoiceprintStore):
         now = datetime.now(UTC)
         entry = _entry(uuid.uuid4().hex, name, model, calibration, recordings, now, now)
         with self._change() as (sql, revision):
-            self._insert(sql, revision, Voiceprint(entry, _mean(recordings), _dated(recordings, now)))
+            self._insert(
+                sql, revision, Voiceprint(entry, mean_embedding(recordings), _dated(recordings, now))
+            )
             _audit(sql, "enrol", actor, entry.id, model.id, {"recordings": len(recordings)})
         return entry
 
@@ -213,7 +217,7 @@ class SqlStore(VoiceprintStore):
             every = (*before.recordings, *_dated(recordings, now))
             old = before.entry
             entry = _entry(old.id, old.name, model, calibration, every, old.created, now)
-            mean = _mean(every)
+            mean = mean_embedding(every)
             columns = self._print_columns(entry, mean, revision)
             places = ", ".join(f"{column} = ?" for column in columns)
             sql.rows(f"UPDATE prints SET {places} WHERE number = ?", *columns.values(), number)  # noqa: S608
@@ -655,11 +659,6 @@ def _calibration(text: str) -> Calibration:
     return Calibration.model_validate_json(text)
 
 
-def _mean(recordings: Sequence[Recording]) -> Vector:
-    mean: Vector = np.stack([one.vector for one in recordings]).mean(axis=0, dtype=np.float64)
-    return mean.astype(np.float32)
-
-
 def _dated(recordings: Sequence[Recording], now: datetime) -> tuple[Recording, ...]:
     return tuple(Recording(one.vector, one.measures, one.reference, one.added or now) for one in recordings)
 
@@ -669,7 +668,7 @@ def _check_recordings(model: Model, recordings: Sequence[Recording]) -> None:
         raise VoiceprintError("no recording is given; a voiceprint is made of one or more")
     for one in recordings:
         _check_vector(model, one.vector)
-    if not np.linalg.norm(_mean(recordings)):
+    if not np.linalg.norm(mean_embedding(recordings)):
         raise VoiceprintError("the recordings' embeddings cancel each other out; they cannot be of one voice")
 
 

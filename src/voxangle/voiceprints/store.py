@@ -32,6 +32,7 @@ __all__ = [
     "Reference",
     "Voiceprint",
     "VoiceprintStore",
+    "mean_embedding",
 ]
 
 Vector = NDArray[np.float32]
@@ -138,6 +139,12 @@ class Voiceprint:
     entry: Entry
     mean: Vector
     recordings: tuple[Recording, ...]
+
+
+def mean_embedding(recordings: Sequence[Recording]) -> Vector:
+    """The mean of recordings' embeddings as they are, (D,): a print's ``mean``."""
+    mean: Vector = np.stack([one.vector for one in recordings]).mean(axis=0, dtype=np.float64)
+    return mean.astype(np.float32)
 
 
 class Neighbour(NamedTuple):

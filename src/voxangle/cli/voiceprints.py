@@ -1,0 +1,263 @@
+"""``voxangle voiceprints``: who is enrolled, and what else concerns the store as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from voxangle.cli.app import AsJson, Model, RuntimeOption, app, load_model, open_console, print_json
+from voxangle.errors import StoreKeyError
+
+if TYPE_CHECKING:
+    from voxangle.voiceprints import Entry, VoiceprintStore
+
+__all__ = ["ExitCode", "Store", "actor", "as_content", "opened", "voiceprints_app"]
+
+voiceprints_app = typer.Typer(
+    help="The voiceprints there are: listed, carried, deleted.", no_args_is_help=True
+)
+app.add_typer(voiceprints_app, name="voiceprints")
+
+_NEW_KEY = "VOXANGLE_NEW_KEY"
+
+Store = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar="VOXANGLE_STORE",
+        help="Of voiceprints: a file, or postgresql://... [voxangle/voiceprints.sqlite in $XDG_DATA_HOME]",
+    ),
+]
+ExitCode = Annotated[
+    bool,
+    typer.Option("--exit-code", help="Leave with 1, not 0, where the answer is no, or that nothing decides."),
+]
+Name = Annotated[str, typer.Argument(help="As enrolled.")]
+
+
+def actor() -> str:
+    """Who asks, for the audit trail: the user of this machine."""
+    import getpass
+    import os
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"uid {os.getuid()}"
+
+
+def opened(place: str | None, *, create: bool = False) -> VoiceprintStore:
+    """The store asked for."""
+    from voxangle.voiceprints import open_store
+
+    return open_store(place, create=create)
+
+
+def as_content(entry: Entry) -> dict[str, Any]:
+    """A print for another program."""
+    return {
+        "id": entry.id,
+        "name": entry.name,
+        "model": asdict(entry.model),
+        "calibration": None if entry.calibration is None else entry.calibration.source,
+        "recordings": entry.recordings,
+        "measures": asdict(entry.measures),
+        "created": entry.created.isoformat(),
+        "updated": entry.updated.isoformat(),
+    }
+
+
+@voiceprints_app.command("list")
+def list_(store: Store = None, as_json: AsJson = False) -> None:
+    """Who is enrolled, by name."""
+    with opened(store) as prints:
+        entries = prints.entries()
+    if as_json:
+        print_json([as_content(entry) for entry in entries])
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    for heading in ("name", "recordings", "speech", "model", "enrolled", "updated"):
+        table.add_column(heading, justify="right" if heading in ("recordings", "speech") else "left")
+    for entry in entries:
+        table.add_row(
+            escape(entry.name),
+            str(entry.recordings),
+            f"{entry.measures.speech:.1f} s",
+            escape(f"{entry.model.name} ({entry.model.id[:12]})"),
+            f"{entry.created:%Y-%m-%d %H:%M}",
+            f"{entry.updated:%Y-%m-%d %H:%M}",
+        )
+    open_console().print(table)
+
+
+@voiceprints_app.command()
+def show(name: Name, store: Store = None, as_json: AsJson = False) -> None:
+    """What is known of a person: recordings and models, without vectors."""
+    with opened(store) as prints:
+        found = prints.named(name)
+    if as_json:
+        print_json(
+            [
+                as_content(one.entry)
+                | {
+                    "from": [
+                        asdict(recording.reference)
+                        | asdict(recording.measures)
+                        | {"added": None if recording.added is None else recording.added.isoformat()}
+                        for recording in one.recordings
+                    ]
+                }
+                for one in found
+            ]
+        )
+        return
+    for one in found:
+        entry = one.entry
+        typer.echo(
+            f"{entry.name}: voiceprint {entry.id} of the model '{entry.model.name}' ({entry.model.id[:12]})"
+        )
+        typer.echo(f"enrolled {entry.created:%Y-%m-%d %H:%M} UTC, updated {entry.updated:%Y-%m-%d %H:%M} UTC")
+        typer.echo(f"calibration then: {entry.calibration.source if entry.calibration else 'none'}")
+        for recording in one.recordings:
+            reference = recording.reference
+            source = reference.file or "a recording without reference"
+            checksum = f", sha256 {reference.sha256[:12]}" if reference.sha256 else ""
+            typer.echo(f"  {source}: {recording.measures.speech:.1f} s of speech{checksum}")
+
+
+@voiceprints_app.command()
+def delete(
+    names: Annotated[list[str], typer.Argument(help="Of one or more people, as enrolled.")],
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Forget people for good: all their voiceprints, vectors and references. All names, or none if one is unknown."""
+    with opened(store) as prints:
+        deleted = prints.delete(names, actor=actor())
+    if as_json:
+        print_json([as_content(entry) for entry in deleted])
+        return
+    for entry in deleted:
+        typer.echo(f"deleted: {entry.name} ({entry.recordings} recordings, model '{entry.model.name}')")
+
+
+@voiceprints_app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="The file to write, JSON lines.")],
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Of an encrypted store: write vectors and references in clear.")
+    ] = False,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """All voiceprints into a file, sealed with $VOXANGLE_KEY where the store is."""
+    from voxangle.voiceprints.transfer import write_prints
+
+    with opened(store) as prints:
+        key = None if clear or prints.key_id is None else _key()
+        count = write_prints(prints, out, key=key, actor=actor())
+    if as_json:
+        print_json({"prints": count, "file": str(out), "sealed": key is not None})
+        return
+    typer.echo(f"{count} voiceprints are in {out}, readable by you alone")
+    if key is None:
+        typer.echo(
+            "note: they are in clear: whoever has the file has the voices; delete it when it has served"
+        )
+
+
+@voiceprints_app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="A file of `voxangle voiceprints export`.")],
+    model: Model = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let them take the place of those who have their names.")
+    ] = False,
+    store: Store = None,
+    runtime: RuntimeOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Voiceprints out of a file, all or none; those of another model than --model are refused."""
+    from voxangle.voiceprints import Model as ModelOfPrints
+    from voxangle.voiceprints.transfer import read_prints
+
+    embedder, _ = load_model(model, runtime)
+    found = read_prints(path, ModelOfPrints.of(embedder), key=_key())
+    with opened(store, create=True) as prints:
+        count = prints.put(found, replace=replace, actor=actor())
+        place = prints.place
+    if as_json:
+        print_json({"prints": count, "store": place})
+        return
+    typer.echo(f"{count} voiceprints are in {place} now")
+
+
+@voiceprints_app.command()
+def audit(
+    name: Annotated[str | None, typer.Option("--of", help="Only of this person's voiceprints.")] = None,
+    print_id: Annotated[
+        str | None, typer.Option("--id", help="Only of this voiceprint, which may be deleted.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The most lines, the newest.")] = 50,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Who did what when, the newest first. It names nobody but those who asked."""
+    with opened(store) as prints:
+        wanted = [one.entry.id for one in prints.named(name)] if name else [print_id]
+        events = [event for one in wanted for event in prints.audit(print_id=one, limit=limit)]
+    events = sorted(events, key=lambda event: event.at, reverse=True)[:limit]
+    if as_json:
+        print_json([asdict(event) | {"at": event.at.isoformat()} for event in events])
+        return
+    for event in events:
+        detail = ", ".join(f"{what} {value}" for what, value in event.detail.items())
+        about = f" {event.print_id}" if event.print_id else ""
+        typer.echo(f"{event.at:%Y-%m-%d %H:%M:%S} {event.actor}: {event.action}{about} ({detail})")
+
+
+@voiceprints_app.command("new-key")
+def new_key() -> None:
+    """Draw a key for an encrypted store; keep it where the store is not. Without it nobody reads the store."""
+    from voxangle.voiceprints.sealing import new_key as draw
+
+    typer.echo(draw())
+
+
+@voiceprints_app.command()
+def rotate(
+    decrypt: Annotated[bool, typer.Option("--decrypt", help="Keep all in clear from now on.")] = False,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Encrypt vectors and references anew: from $VOXANGLE_KEY, or in clear, to $VOXANGLE_NEW_KEY."""
+    import os
+
+    new = None if decrypt else os.environ.get(_NEW_KEY)
+    if not decrypt and not new:
+        raise StoreKeyError(
+            f"put the new key into ${_NEW_KEY} (`voxangle voiceprints new-key` draws one), or give --decrypt"
+        )
+    with opened(store) as prints:
+        count = prints.rotate(new, actor=actor())
+        key_id = prints.key_id
+    if as_json:
+        print_json({"prints": count, "key_id": key_id})
+    elif key_id is None:
+        typer.echo(f"{count} voiceprints are in clear now; unset $VOXANGLE_KEY")
+    else:
+        typer.echo(f"{count} voiceprints are encrypted with the key {key_id} now; put it into $VOXANGLE_KEY")
+
+
+def _key() -> str | None:
+    import os
+
+    from voxangle.voiceprints.sealing import KEY_VARIABLE
+
+    return os.environ.get(KEY_VARIABLE) or None
