@@ -77,7 +77,8 @@ class Pairs:
 
     def density(self, name: str) -> NDArray[np.float64]:
         """The share of a set's pairs in each degree, shape (180,)."""
-        return self._tables[name].weighed(self._weights(name, np.ones((1, self.speakers))))[0][0]
+        densities, _ = self._tables[name].weighed(self._weights(name, np.ones((1, self.speakers))))
+        return np.asarray(densities[0])
 
     def moments(self, name: str, weights: Weights) -> NDArray[np.float64]:
         """Mean and standard deviation of a set in degrees, shape (draws, 2), for weights (draws, speakers)."""
@@ -96,7 +97,8 @@ class Pairs:
     def _weights(self, name: str, weights: Weights) -> Weights:
         # A speaker who was drawn twice stands for two people: each has pairs of her own, and pairs with others'.
         table = self._tables[name]
-        return weights[:, table.one] * (1 if name.startswith(_SAME) else weights[:, table.other])
+        one = weights[:, table.one]
+        return one if name.startswith(_SAME) else one * weights[:, table.other]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +123,7 @@ class _Table:
         cell = np.digitize(degrees, _EDGES[1:-1])
         counts = np.bincount(row * cells + cell, minlength=rows * cells).reshape(rows, cells)
         sums = [np.bincount(row, values, rows)[:, None] for values in (degrees, degrees**2)]
-        return cls(*both, np.hstack([counts, *sums]))
+        return cls(both[0], both[1], np.hstack([counts, *sums]))
 
     def weighed(self, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Density (draws, 180), and mean and deviation (draws, 2), NaN without pairs, for weights (draws, R)."""
@@ -156,7 +158,7 @@ def measure_angles(
     validation = run.material.validation
     if validation is None:
         return None
-    pairs = Pairs(run.embed(validation, on_progress), validation.manifest)
+    pairs = Pairs(run.embed(run.model, validation, on_progress), validation.manifest)
     sets: dict[str, Any] = {}
     for name, count in pairs.counts.items():
         drawn = partial(drawn_speakers, speakers=pairs.speakers, draws=draws, seed=seed, least=0)

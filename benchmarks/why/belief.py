@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.quality import area
 from benchmarks.why.learnt import Batch, Learnt, variant_of
 from benchmarks.why.resampled import drawn_speakers
-from benchmarks.why.style import BLUE, COLOURS, GREY, STYLES, VERMILION, finish, new_figure
+from benchmarks.why.style import BLUE, COLOURS, GREY, STYLES, VERMILION, LineStyle, finish, new_figure
 from voxangle.metrics import det_curve
 from voxangle.objectives import cosine_to_prototypes, own_class_posterior
 from voxangle.quality import doubt_labels
@@ -47,7 +47,7 @@ def measure_belief(
 ) -> dict[str, Any] | None:
     """What the classifier of a run believes of its training recordings.
 
-    Each recording is embedded whole, by the model in use, and believed as ``own_class_posterior`` says at the run's
+    Each recording is embedded whole, with the encoder in use, and believed as ``own_class_posterior`` says at the run's
     scale (``raw``); and as training has it, over augmented crops, by the statistics of their batch and normalised in it
     (``in_batch``). Beside it stands ``quality.doubt_labels``, which asks not the classifier but a speaker's other
     recordings: a classifier that has learnt wrong labels by heart believes them, and so does its encoder.
@@ -60,13 +60,14 @@ def measure_belief(
 
     Returns:
         Figures as plain data; None where the run has no classifier. Rates of detection stand there where labels were
-        swapped. ``rightly_labelled`` has a row for each recording whose label was left alone (see ``least_believed``).
+        swapped. ``rightly_labelled`` has a row for each recording whose label was left alone (see ``least_believed``);
+        its ``standing`` is the share of them that are believed less.
     """
     prototypes = run.prototypes
     if prototypes is None:
         return None
     training, attention = run.material.training, run.attention
-    embeddings = run.embed(training, on_progress)
+    embeddings = run.embed(run.encoder, training, on_progress)
     labels = run.labels
     raw, other, nearest = _posteriors(embeddings, labels, prototypes, attention.scale)
     doubts = doubt_labels(embeddings, training.manifest.labels())
@@ -90,7 +91,7 @@ def measure_belief(
             for kind, mask in (("right", ~wrong), ("wrong", wrong))
         },
     }
-    if wrong.any():
+    if np.any(wrong):
         scores = -np.log(raw)
         judged = several & np.isfinite(doubts.doubt)
         found["detection"] = {
@@ -99,20 +100,23 @@ def measure_belief(
             _IN_BATCH: detection(-np.log(crops[often]), wrong[rows[often]], speakers[rows[often]], seed=seed),
             _DOUBT: detection(doubts.doubt[judged], wrong[judged], speakers[judged], seed=seed),
         }
-    names, keys = run.feed.recordings.speakers, training.manifest.column("utterance")
-    # In [0, 1]: the share of the rightly labelled recordings that are believed less.
+    names = run.feed.recordings.speakers
     standing = np.searchsorted(np.sort(raw[~wrong]), raw) / max(1, int((~wrong).sum()))
-    found["rightly_labelled"] = [
-        {
-            "utterance": str(keys[row]),
-            "speaker": names[labels[row]],
-            "standing": float(standing[row]),
-            "belief": float(raw[row]),
-            "rather": names[nearest[row]] if other[row] > raw[row] else None,
-            "doubt": float(doubts.doubt[row]) if several[row] and np.isfinite(doubts.doubt[row]) else None,
-        }
-        for row in np.flatnonzero(~wrong).tolist()
+    rather = [names[k] if given_away else None for k, given_away in zip(nearest, other > raw, strict=True)]
+    doubt = [
+        value if known else None
+        for value, known in zip(doubts.doubt.tolist(), several & np.isfinite(doubts.doubt), strict=True)
     ]
+    columns = {
+        "utterance": training.manifest.column("utterance").tolist(),
+        "speaker": training.manifest.column("speaker").tolist(),
+        "standing": standing.tolist(),
+        "belief": raw.tolist(),
+        "rather": rather,
+        "doubt": doubt,
+    }
+    told = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    found["rightly_labelled"] = [told[row] for row in np.flatnonzero(~wrong)]
     return found
 
 
@@ -138,8 +142,9 @@ def detection(scores: Floats, wrong: Mask, speakers: NDArray[np.int64], *, seed:
 
     def auc(weights: Floats) -> Floats:
         each = weights[:, number]
-        able = (each * wrong).any(axis=1) & (each * ~wrong).any(axis=1)
-        areas = [area(scores, wrong, one) if both else np.nan for one, both in zip(each, able, strict=True)]
+        areas = [
+            area(scores, wrong, one) if one[wrong].any() and one[~wrong].any() else np.nan for one in each
+        ]
         return np.array(areas)[:, None]
 
     interval = drawn_speakers(("auc",), auc, people, seed=seed, least=0, most=1)
@@ -223,8 +228,8 @@ def _posteriors(
         others = cosine_to_prototypes(part, prototypes, scale=scale).softmax(dim=1)
         best = others.scatter(1, mine[:, None], -1.0).max(dim=1)
         parts.append((own.numpy(), best.values.numpy(), best.indices.numpy()))
-    own, other, nearest = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return own, other, nearest
+    beliefs, others_best, nearest = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return beliefs, others_best, nearest
 
 
 def _in_batches(run: Learnt, batches: Sequence[Batch]) -> tuple[Floats, NDArray[np.int64]]:
@@ -330,7 +335,7 @@ def _histograms(axes: Axes, of: Sequence[dict[str, Any]]) -> None:
 def _decades(panels: Sequence[Axes]) -> None:
     """Powers of ten under histograms of logarithms, as far as there is something to see in one of them."""
     steps = [patch.get_data() for axes in panels for patch in axes.patches if isinstance(patch, StepPatch)]
-    seen = [step.edges[:-1][step.values > 0.01 * np.max(step.values)] for step in steps]
+    seen = [edges[:-1][values > 0.01 * np.max(values)] for values, edges, _ in steps]
     low, high = (float(end(np.concatenate(seen))) for end in (np.min, np.max))
     ticks = np.arange(np.floor(low), np.ceil(high + 0.1) + 1)
     for axes in panels:
@@ -342,7 +347,7 @@ def _decades(panels: Sequence[Axes]) -> None:
 def _rocs(axes: Axes, of: Sequence[dict[str, Any]]) -> None:
     flagged = np.linspace(0, 1, 401)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.9)
-    areas = []
+    areas: list[tuple[float, str, LineStyle]] = []
     for place, name in enumerate(of[0]):
         curves = [one[name] for one in of if one[name]]
         if not curves:

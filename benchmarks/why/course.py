@@ -95,7 +95,10 @@ def draw_course(courses: Mapping[str, dict[str, Any]], path: Path) -> None:
     compared = [name for name in variants if _both_on(courses, name)] or variants
     keys, names = [], []
     for place, variant in enumerate(compared):
-        look = {"color": COLOURS[place % len(COLOURS)], "linestyle": STYLES[place % len(STYLES)]}
+        look: dict[str, Any] = {
+            "color": COLOURS[place % len(COLOURS)],
+            "linestyle": STYLES[place % len(STYLES)],
+        }
         seeds = [course for name, course in courses.items() if variant_of(name) == variant]
         _draw(weight, seeds, _alpha, look)
         _draw(agreement, seeds, lambda course: course["cosine"], look)

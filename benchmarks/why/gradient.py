@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, get_args
@@ -17,6 +18,7 @@ from torch.nn import functional
 from benchmarks.why.learnt import Batch, Learnt, variant_of
 from benchmarks.why.style import BLUE, GREEN, GREY, PURPLE, VERMILION, finish, new_figure
 from voxangle.objectives import own_class_posterior, supervised_contrastive_loss
+from voxangle.objectives.attention import AttentionNormaliser
 from voxangle.objectives.contrastive import AttentionForm, PairSelection
 from voxangle.objectives.contrasts import SupervisedContrastiveConfig
 from voxangle.training.schedule import margin_ramp
@@ -24,10 +26,17 @@ from voxangle.training.schedule import margin_ramp
 __all__ = ["draw_gradient", "gradient_in_words", "measure_gradient", "pair_forces"]
 
 _OWN_COORDINATE = 1e-6  # share of a vector's square length; no cosine changes by more
-_NORMALISERS = ("mean", "max")
+_NORMALISERS: tuple[AttentionNormaliser, ...] = ("mean", "max")
 _NO_ATTENTION, _CLASSIFICATION = "no attention", "classification"
 # What a pair of samples does to each other, by its labels and by who speaks.
-_KINDS = ("true pull", "false pull", "true push", "true push, wrong label", "false push")
+_FALSE_PULL = "pull of two voices"
+_KINDS = (
+    "pull of one voice",
+    _FALSE_PULL,
+    "push of two voices, labels right",
+    "push of two voices, a label wrong",
+    "push of one voice",
+)
 
 Loss = Callable[[Tensor], Tensor]
 
@@ -54,7 +63,8 @@ def pair_forces(embeddings: Tensor, loss: Loss) -> Tensor:
     (gradient,) = torch.autograd.grad(loss(leaf), leaf)
     cosine = unit @ unit.T
     forces = -gradient[:, unit.shape[1] :] / small * (1 - cosine.square()).clamp(min=0).sqrt()
-    return forces.fill_diagonal_(0.0)
+    symmetric: Tensor = forces.fill_diagonal_(0.0)
+    return symmetric
 
 
 def measure_gradient(run: Learnt, batches: Sequence[Batch], *, seed: int = 0) -> dict[str, Any] | None:
@@ -85,20 +95,16 @@ def measure_gradient(run: Learnt, batches: Sequence[Batch], *, seed: int = 0) ->
     norms: dict[str, list[tuple[float, float]]] = {}
     forces: dict[str, list[NDArray[np.float64]]] = {}
     for batch in batches:
-        labels = batch.labels
-        ways: dict[str, Loss] = {
-            _NO_ATTENTION: lambda z, labels=labels: _contrast(config, z, labels),
-        }
-        for normalise, form, pairs in product(_NORMALISERS, get_args(AttentionForm), get_args(PairSelection)):
+        contrast = partial(_contrast, config=config, labels=batch.labels)
+        ways: dict[str, Loss] = {_NO_ATTENTION: contrast}
+        for normalise in _NORMALISERS:
             belief = own_class_posterior(
-                batch.embeddings, labels, prototypes, scale=run.attention.scale, normalise=normalise
+                batch.embeddings, batch.labels, prototypes, scale=run.attention.scale, normalise=normalise
             )
-            ways[f"{form}, {pairs}, by {normalise}"] = (
-                lambda z, labels=labels, belief=belief, form=form, pairs=pairs: _contrast(
-                    config, z, labels, attention=belief, attention_form=form, pairs=pairs
-                )
-            )
-        ways[_CLASSIFICATION] = lambda z, labels=labels: head(z, labels, margin_ramp=ramp)
+            for form, pairs in product(get_args(AttentionForm), get_args(PairSelection)):
+                weighed = partial(contrast, attention=belief, attention_form=form, pairs=pairs)
+                ways[f"{form}, {pairs}, by {normalise}"] = weighed
+        ways[_CLASSIFICATION] = partial(head, labels=batch.labels, margin_ramp=ramp)
         kinds = _kinds_of_pairs(batch)
         for name, loss in ways.items():
             leaf = batch.embeddings.clone().requires_grad_()
@@ -135,9 +141,11 @@ def measure_gradient(run: Learnt, batches: Sequence[Batch], *, seed: int = 0) ->
     return told
 
 
-def _contrast(config: SupervisedContrastiveConfig, z: Tensor, labels: Tensor, **attention: Any) -> Tensor:
+def _contrast(
+    embeddings: Tensor, *, config: SupervisedContrastiveConfig, labels: Tensor, **attention: Any
+) -> Tensor:
     return supervised_contrastive_loss(
-        z,
+        embeddings,
         labels,
         temperature=config.temperature,
         margin=config.margin,
@@ -156,7 +164,7 @@ def _kinds_of_pairs(batch: Batch) -> list[Tensor]:
 
 def _own_form(run: Learnt) -> str | None:
     own = run.recipe.objective.attention
-    return own and f"{own.form}, {own.pairs}, by {own.normalise}"
+    return f"{own.form}, {own.pairs}, by {own.normalise}" if own else None
 
 
 def _share(rows: NDArray[np.float64], seed: int) -> dict[str, float]:
@@ -176,8 +184,8 @@ def gradient_in_words(found: Mapping[str, dict[str, Any]]) -> Iterator[str]:
         yield f"{name}: {100 * samples:.1f} % of the samples of {one['batches']} batches are mislabelled{own}"
         for way, told in one["ways"].items():
             share = told["share"]
-            false = told.get("forces", {}).get("false pull")
-            pull = "" if false is None else f"; false pulls are {100 * false:.1f} % of all forces"
+            false = told.get("forces", {}).get(_FALSE_PULL)
+            pull = "" if false is None else f"; pulls of two voices are {100 * false:.1f} % of all forces"
             yield (
                 f"    {way}: {100 * share['value']:.1f} % [{100 * share['low']:.1f}, {100 * share['high']:.1f}] of the "
                 f"gradient's norms{pull}"
@@ -222,7 +230,7 @@ def draw_gradient(found: Mapping[str, dict[str, Any]], path: Path) -> None:
     figure.legend(
         *panels[0][1].get_legend_handles_labels(),
         loc="outside lower center",
-        ncols=len(_KINDS),
+        ncols=3,
         frameon=False,
     )
     finish(figure, panels.ravel().tolist(), path)

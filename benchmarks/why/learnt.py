@@ -79,7 +79,8 @@ class Learnt:
         material: what it learns from and is watched on.
         speakers: (N,) who speaks in each training recording: a number, as its label is where that is right.
         wrong: (N,) whether its label is another one.
-        encoder: with the weights of the checkpoint.
+        encoder: as training goes on with it.
+        model: the encoder that the run would end with; another one where the recipe averages weights.
         objective: with its prototypes.
     """
 
@@ -91,6 +92,7 @@ class Learnt:
     wrong: NDArray[np.bool_]
     filterbank: BaseFilterbank
     encoder: Encoder
+    model: Encoder
     objective: Objective
     feed: Feed
 
@@ -115,9 +117,10 @@ class Learnt:
                 f"{where}: the corpus has changed: {len(checkpoint.speakers)} speakers then, {len(classes)} now (or "
                 "other ones); restore the corpus"
             )
-        encoder = build_encoder(recipe.encoder)
+        encoder, model = build_encoder(recipe.encoder).eval(), build_encoder(recipe.encoder).eval()
         objective = Objective(recipe.objective, speakers=len(classes), dimension=encoder.dimension)
         encoder.load_state_dict(checkpoint.encoder)
+        model.load_state_dict(checkpoint.model)
         objective.load_state_dict(checkpoint.objective)
         wrong = np.zeros(len(material.training.samples), bool)
         speakers = material.training.manifest.labels()
@@ -127,7 +130,17 @@ class Learnt:
             speakers = truly.manifest.labels()
         filterbank = build_filterbank(recipe.features)
         return cls(
-            name, recipe, checkpoint.step, material, speakers, wrong, filterbank, encoder, objective, feed
+            name=name,
+            recipe=recipe,
+            step=checkpoint.step,
+            material=material,
+            speakers=speakers,
+            wrong=wrong,
+            filterbank=filterbank,
+            encoder=encoder,
+            model=model,
+            objective=objective,
+            feed=feed,
         )
 
     @property
@@ -149,11 +162,14 @@ class Learnt:
         return None if head is None else head.prototypes.detach()
 
     def embed(
-        self, recordings: LabelledRecordings, on_progress: Callable[[int, int], None] | None = None
+        self,
+        encoder: Encoder,
+        recordings: LabelledRecordings,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> NDArray[np.float32]:
-        """Embeddings of whole recordings, as the model in use makes them, (N, D) in their order."""
+        """Embeddings of whole recordings, by ``encoder`` or ``model`` in use, (N, D) in their order."""
         card = ModelCard(name=self.recipe.name, encoder=self.recipe.encoder, filterbank=self.recipe.features)
-        of_key = embed_prepared(Embedder(self.filterbank, self.encoder, card), recordings, on_progress)
+        of_key = embed_prepared(Embedder(self.filterbank, encoder, card), recordings, on_progress)
         return np.stack([of_key[key] for key in recordings.manifest.column("utterance")])
 
     def batches(self, count: int) -> Iterator[Batch]:

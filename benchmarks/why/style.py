@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import matplotlib as mpl
 import numpy as np
@@ -27,18 +27,22 @@ __all__ = [
     "running_mean",
 ]
 
+LineStyle: TypeAlias = Literal["-", "--", "-.", ":"]
+
 # Okabe & Ito (2008), as in the reports: told apart by the colour-blind; line styles tell them apart in print, too.
 BLUE, VERMILION, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#777777"
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, "#E69F00", "#56B4E9", "#000000")
-STYLES = ("-", "--", "-.", ":")
+STYLES: tuple[LineStyle, ...] = ("-", "--", "-.", ":")
 
-_LOOK = {"svg.hashsalt": "voxangle", "font.size": 10.5, "axes.titlesize": 11, "axes.titlelocation": "left"}
 _DOTS_PER_INCH = 160
 
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty one, inches wide and high."""
-    mpl.rcParams |= _LOOK
+    mpl.rcParams["svg.hashsalt"] = "voxangle"
+    mpl.rcParams["font.size"] = 10.5
+    mpl.rcParams["axes.titlesize"] = 11
+    mpl.rcParams["axes.titlelocation"] = "left"
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -268,7 +268,9 @@ def test_only_logits_of_all_pairs_quiet_samples_that_the_classifier_does_not_bel
         attention=AttentionConfig(),
         step=7,
         objective=SimpleNamespace(
-            classification=lambda z, y, **_: functional.cross_entropy(9 * functional.normalize(z), y)
+            classification=lambda z, labels, **_: functional.cross_entropy(
+                9 * functional.normalize(z), labels
+            )
         ),
         recipe=SimpleNamespace(
             seed=1,
@@ -287,8 +289,10 @@ def test_only_logits_of_all_pairs_quiet_samples_that_the_classifier_does_not_bel
     assert share["logit, all, by max"] < share["no attention"] / 5
     forces = found["ways"]["no attention"]["forces"]
     assert sum(forces.values()) == pytest.approx(1)
-    assert forces["false pull"] > 0.2
-    assert found["ways"]["logit, all, by max"]["forces"]["false pull"] < forces["false pull"] / 5
+    assert forces["pull of two voices"] > 0.2
+    assert (
+        found["ways"]["logit, all, by max"]["forces"]["pull of two voices"] < forces["pull of two voices"] / 5
+    )
     assert found["ways"]["no attention"]["strength"] == 1
     clean = run.__dict__ | {"wrong": np.zeros(64, bool)}
     assert measure_gradient(SimpleNamespace(**clean), [batch]) is None
