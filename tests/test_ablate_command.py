@@ -216,7 +216,7 @@ class MadeUp:
         self.speaker = {f"{key}": f"{key[0]}" for key in keys}
         self.lists = {"drawn": self.trials.sha256()}
 
-    def result(self, noise: float, seed: int) -> Result:
+    def result(self, noise: float, seed: int, conditions: dict[str, np.ndarray] | None = None) -> Result:
         """Of embeddings around their speakers."""
         voice = np.random.default_rng(0)
         centre = {who: voice.standard_normal(8) for who in dict.fromkeys(self.speaker.values())}
@@ -226,6 +226,7 @@ class MadeUp:
             self.trials,
             speakers=self.speaker,
             model=Model(name=f"{noise}-{seed}"),
+            conditions=conditions,
             replicates=100,
         )
 
@@ -294,6 +295,38 @@ def test_a_difference_that_is_there_is_called_and_a_failed_run_is_in_the_table(
     assert "optimizer.lr=0.2 errs less than optimizer.lr=0.3." in (tmp_path / "table.html").read_text()
     rows = [line for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith("| ")]
     assert len({row.count("|") for row in rows[:4]}) == 1
+
+
+def test_parts_of_a_list_have_tables_whose_differences_are_not_tested(quick: Path, tmp_path: Path) -> None:
+    base, runs = planned(quick, tmp_path, "objective=aam,full", 4)
+    drawn = MadeUp()
+    some = np.arange(len(drawn.trials.target)) % 3 > 0
+    conditions = {"evening": some, "alike": some & ~drawn.trials.target}
+    results = [drawn.result(noise, seed, conditions) for seed, noise in enumerate(4 * [2.0, 0.6])]
+    finished = [Finished(run, (one,)) for run, one in zip(runs, results, strict=True)]
+    plain = make_table(base.recipe, runs, [replaced(one) for one in finished], drawn, replicates=100)
+    table = make_table(base.recipe, runs, finished, drawn, replicates=100)
+    whole, evening, alike = table.lists
+    assert [one.title for one in table.lists] == ["drawn", "drawn, evening", "drawn, alike"]
+    assert whole == plain.lists[0]
+    assert table.tests == plain.tests == 1
+    of_evening = [result.conditions[0] for result in results[::2]]
+    assert evening.counts.targets == of_evening[0].targets
+    assert evening.means[0].eer_of_seeds == pytest.approx([one.eer.value for one in of_evening])
+    assert alike.counts.targets == whole.counts.targets  # one person is not two: all targets are taken
+    assert evening.comparisons[0].verdict == "not tested"
+    assert evening.comparisons[0].p_holm is None
+    write_markdown(table, tmp_path / "table.md")
+    write_ablation_page(table, tmp_path / "table.html")
+    print_ablation(table, QUIET)
+    assert "## drawn, evening" in (tmp_path / "table.md").read_text()
+    assert "List drawn, alike" in (tmp_path / "table.html").read_text()
+
+
+def replaced(one: Finished) -> Finished:
+    """Without its conditions."""
+    bare = [result.model_copy(update={"conditions": ()}) for result in one.results]
+    return Finished(one.run, tuple(bare))
 
 
 def test_a_table_needs_a_figure_and_a_baseline_that_is_a_variant(quick: Path, tmp_path: Path) -> None:

@@ -36,12 +36,12 @@ def print_ablation(ablation: Ablation, console: Console) -> None:
     console.print(f"\nmeasured on {ablation.tested_on}", highlight=False, markup=False)
     for one in ablation.lists:
         means = _header_of_means(ablation)
-        console.print(_terminal(f"{one.name}: {_size(one)}", means, _rows_of_means(ablation, one)))
+        console.print(_terminal(f"{one.title}: {_size(one)}", means, _rows_of_means(ablation, one)))
         if one.comparisons:
             # Without minDCF, for which 80 columns have no room: it is in the files.
             rows = [row[:_WITHOUT_COSTS] for row in _rows_of_comparisons(one)]
             header = _header_of_comparisons(ablation)[:_WITHOUT_COSTS]
-            console.print(_terminal(f"{one.name}: differences", header, rows))
+            console.print(_terminal(f"{one.title}: differences", header, rows))
     for text in (_MEANS, _COMPARISONS):
         console.print(text, style="dim", highlight=False, markup=False)
     for caution in ablation.cautions:
@@ -53,7 +53,7 @@ def write_markdown(ablation: Ablation, path: str | Path) -> None:
     parts = [f"Measured on {ablation.tested_on}"]
     for one in ablation.lists:
         parts += [
-            f"## {one.name}\n\n{_size(one).capitalize()}.",
+            f"## {one.title}\n\n{_size(one).capitalize()}.",
             _markdown(_header_of_means(ablation), _rows_of_means(ablation, one)),
             _MEANS,
         ]
@@ -69,7 +69,7 @@ def write_ablation_page(ablation: Ablation, path: str | Path) -> None:
     """The tables, the variants and how it was done, as one page that needs nothing beside it, atomically."""
     lists = [
         Section(
-            f"List {one.name}",
+            f"List {one.title}",
             [
                 Forest(
                     f"Means over the seeds; {_size(one)}. The dashed line is {ablation.baseline}.",
@@ -163,7 +163,7 @@ def _rows_of_comparisons(one: ListTable) -> list[list[str]]:
         [
             f"{each.variant}\n{each.against}",
             signed(each.eer.value, each.eer.ends, scale=100, places=2),
-            f"{p_value(each.p_value)}\n{p_value(each.p_holm)}",
+            f"{p_value(each.p_value)}\n{p_value(each.p_holm)}" if each.p_holm is not None else "",
             f"{len(each.seeds)}",
             each.verdict.replace(", ", ",\n").replace(": ", ":\n"),
             *(signed(cost.value, cost.ends) for cost in each.min_dcf),
@@ -192,7 +192,9 @@ def _facts(ablation: Ablation) -> Facts:
             "seeds": ", ".join(map(str, seeds)),
             "baseline": ablation.baseline,
             "measured on": ablation.tested_on,
-            "lists, SHA-256": "\n".join(f"{one.name}: {one.trials_sha256}" for one in ablation.lists),
+            "lists, SHA-256": "\n".join(
+                f"{one.name}: {one.trials_sha256}" for one in ablation.lists if not one.condition
+            ),
             "score": f"{ablation.protocol.scoring} of {ablation.protocol.crop} embeddings",
             "intervals": f"{100 * ablation.level:g} %, {ablation.replicates:,} draws of speakers, the same for every "
             "variant and seed; the seeds' part by Student's distribution",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from voxangle import __version__
 from voxangle.ablation.held_out import HeldOut
@@ -20,7 +23,8 @@ from voxangle.metrics.intervals import Replicates
 from voxangle.recipe import Recipe
 from voxangle.reporting.verdict import FEWEST_SPEAKERS, adjusted_by_holm
 from voxangle.reporting.wording import common_priors
-from voxangle.scoring import Machine, Protocol, Result, TrialCounts
+from voxangle.scoring import Machine, Protocol, Result, TrialCounts, TrialScores
+from voxangle.scoring.trial_scores import with_both_classes
 from voxangle.storage import atomic_write
 
 __all__ = ["Ablation", "Comparison", "Figure", "ListTable", "Mean", "RunRecord", "make_table"]
@@ -78,7 +82,7 @@ class Comparison(Config):
         eer: difference of the mean equal error rates.
         min_dcf: differences of the mean costs, one for each prior.
         p_value: of the equal error rates' difference being 0, two-sided.
-        p_holm: the same, adjusted for all comparisons of the table.
+        p_holm: the same, adjusted for all comparisons of whole lists; None of a part of a list, which is not tested.
     """
 
     variant: str
@@ -88,13 +92,15 @@ class Comparison(Config):
     eer: Figure
     min_dcf: tuple[Figure, ...]
     p_value: float
-    p_holm: float
+    p_holm: float | None
 
     @property
     def verdict(self) -> str:
         """What the difference of the equal error rates supports, and no more."""
         if self.eer.low <= 0 <= self.eer.high:
             return "no difference shown"
+        if self.p_holm is None:
+            return "not tested"
         if self.p_holm >= _SIGNIFICANT:
             return "no difference shown, among so many comparisons"
         if len(self.seeds) < 2:
@@ -105,11 +111,12 @@ class Comparison(Config):
 
 
 class ListTable(Config):
-    """One trial list.
+    """One trial list, or a part of it.
 
     Attributes:
         name: of the list.
-        trials_sha256: of its content.
+        condition: of the part's trials, such as ``cross language``; empty of the whole list.
+        trials_sha256: of the list's content.
         counts: its size.
         means: of each variant that has a seed, in order.
         comparisons: to the baseline, then to the variant before.
@@ -117,11 +124,17 @@ class ListTable(Config):
     """
 
     name: str
+    condition: str = ""
     trials_sha256: str
     counts: TrialCounts
     means: tuple[Mean, ...]
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What it is of."""
+        return f"{self.name}, {self.condition}" if self.condition else self.name
 
 
 class RunRecord(Config):
@@ -220,7 +233,8 @@ def make_table(
     """Average over the seeds, compare, and test.
 
     Each variant is compared with the baseline, and with the one before it on the first axis; by equal error rate, with
-    Holm's correction for all these comparisons on all lists together.
+    Holm's correction for all these comparisons on all lists together. The parts of a list, where the results have its
+    conditions, are compared without a test.
 
     Args:
         recipe: the one that is varied.
@@ -252,8 +266,7 @@ def make_table(
         [
             table
             for name in held_out.lists
-            if (table := _list_table(variants, chosen, _on_list(finished, name), replicates, seed))
-            is not None
+            for table in _tables(variants, chosen, _on_list(finished, name), replicates, seed)
         ]
     )
     return Ablation(
@@ -283,35 +296,55 @@ def _on_list(finished: Sequence[Finished], name: str) -> dict[str, dict[int, Res
     return found
 
 
-def _list_table(
+def _tables(
     variants: Sequence[Variant],
     baseline: str,
     results: Mapping[str, Mapping[int, Result]],
     replicates: int,
     seed: int,
-) -> ListTable | None:
-    if not results:
-        return None
+) -> Iterator[ListTable]:
+    """The table of a list, and of each of its conditions that all the results have with trials of both classes."""
+    every = [result for of_seed in results.values() for result in of_seed.values()]
+    if not every:
+        return
+    for condition in ("", *(one.name for one in every[0].conditions)):
+        try:
+            yield _table(variants, baseline, results, condition, replicates, seed)
+        except TrialError:
+            if not condition:
+                raise  # in a part, hardly a draw of its few speakers held both classes
+
+
+def _table(
+    variants: Sequence[Variant],
+    baseline: str,
+    results: Mapping[str, Mapping[int, Result]],
+    condition: str,
+    replicates: int,
+    seed: int,
+) -> ListTable:
     first = next(result for of_seed in results.values() for result in of_seed.values())
+    counts = _counts(first, condition)
     figures = {
-        name: {number: _replicates(result, replicates, seed) for number, result in of_seed.items()}
+        name: {number: _replicates(result, condition, replicates, seed) for number, result in of_seed.items()}
         for name, of_seed in results.items()
     }
     pairs = [(one.name, baseline) for one in variants] + [
         (one.name, one.previous) for one in variants if one.previous is not None
     ]
     comparisons = [
-        _comparison(one, other, difference, first.counts.speakers)
+        _comparison(one, other, difference, counts.speakers, tested=not condition)
         for one, other in dict.fromkeys(pairs)
         if one != other and one in figures and other in figures
         if (difference := difference_over_seeds(figures[one], figures[other])) is not None
     ]
     return ListTable(
         name=first.name,
+        condition=condition,
         trials_sha256=first.trials_sha256,
-        counts=first.counts,
+        counts=counts,
         means=tuple(
-            _mean(one.name, mean_over_seeds(figures[one.name]), results[one.name])
+            _mean(one.name, mean_over_seeds(figures[one.name]), figures[one.name])
             for one in variants
             if one.name in figures
         ),
@@ -324,34 +357,59 @@ def _list_table(
     )
 
 
-def _replicates(result: Result, replicates: int, seed: int) -> Replicates:
-    scores = result.scores
-    if scores is None:
-        raise TrialError(f"{result.name}: the result of '{result.model.name}' has no scores; measure again")
+def _replicates(result: Result, condition: str, replicates: int, seed: int) -> Replicates:
+    scores, part = _part(result, condition)
     return resample(
-        scores.scores,
-        scores.target,
-        scores.enrol_speaker,
-        scores.test_speaker,
+        scores.scores[part],
+        scores.target[part],
+        scores.enrol_speaker[part],
+        scores.test_speaker[part],
         priors=common_priors([result]),
         replicates=replicates,
         seed=seed,
     )
 
 
-def _mean(variant: str, over: OverSeeds, results: Mapping[int, Result]) -> Mean:
+def _counts(result: Result, condition: str) -> TrialCounts:
+    if not condition:
+        return result.counts
+    scores, part = _part(result, condition)
+    sides = np.concatenate([scores.enrol[part], scores.test[part]])
+    trials, targets = int(np.count_nonzero(part)), int(np.count_nonzero(scores.target[part]))
+    return TrialCounts(
+        trials=trials,
+        targets=targets,
+        nontargets=trials - targets,
+        speakers=np.unique(scores.speaker[sides]).size,
+        utterances=np.unique(sides).size,
+    )
+
+
+def _part(result: Result, condition: str) -> tuple[TrialScores, NDArray[np.bool_]]:
+    """The scores of a list, and which of its trials a condition's figures are of."""
+    scores = result.scores
+    if scores is None:
+        raise TrialError(f"{result.name}: the result of '{result.model.name}' has no scores; measure again")
+    if not condition:
+        return scores, np.ones(len(scores), bool)
+    if condition not in scores.conditions:
+        raise TrialError(f"{result.name}: the result of '{result.model.name}' has no '{condition}'")
+    return scores, with_both_classes(scores.conditions[condition], scores.target)[0]
+
+
+def _mean(variant: str, over: OverSeeds, figures: Mapping[int, Replicates]) -> Mean:
     eer, *costs = _figures(over)
     return Mean(
         variant=variant,
         seeds=over.seeds,
         eer=eer,
-        eer_of_seeds=tuple(results[seed].eer.value for seed in over.seeds),
+        eer_of_seeds=tuple(float(figures[seed].figures[0]) for seed in over.seeds),
         eer_spread=float(over.spreads[0]) if len(over.seeds) > 1 else None,
         min_dcf=tuple(costs),
     )
 
 
-def _comparison(variant: str, against: str, over: OverSeeds, speakers: int) -> Comparison:
+def _comparison(variant: str, against: str, over: OverSeeds, speakers: int, *, tested: bool) -> Comparison:
     eer, *costs = _figures(over)
     return Comparison(
         variant=variant,
@@ -361,7 +419,7 @@ def _comparison(variant: str, against: str, over: OverSeeds, speakers: int) -> C
         eer=eer,
         min_dcf=tuple(costs),
         p_value=over.p_values[0],
-        p_holm=over.p_values[0],
+        p_holm=over.p_values[0] if tested else None,
     )
 
 
@@ -374,13 +432,14 @@ def _figures(over: OverSeeds) -> list[Figure]:
 
 def _adjusted(tables: Sequence[ListTable]) -> tuple[list[ListTable], int]:
     """The tables with the p-values of all their comparisons adjusted together."""
-    values = [one.p_value for table in tables for one in table.comparisons]
+    values = [one.p_value for table in tables for one in table.comparisons if one.p_holm is not None]
     adjusted = iter(adjusted_by_holm(values).tolist())
     return [
         table.model_copy(
             update={
                 "comparisons": tuple(
-                    one.model_copy(update={"p_holm": next(adjusted)}) for one in table.comparisons
+                    one if one.p_holm is None else one.model_copy(update={"p_holm": next(adjusted)})
+                    for one in table.comparisons
                 )
             }
         )

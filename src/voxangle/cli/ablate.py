@@ -76,6 +76,12 @@ def ablate(
     only: Annotated[
         list[str] | None, typer.Option("--list", help="Of its lists this one (repeatable); else all.")
     ] = None,
+    by_condition: Annotated[
+        bool,
+        typer.Option(
+            "--conditions", help="For --on lists: tables by gender, language, session, channel, duration too."
+        ),
+    ] = False,
     replicates: Annotated[int, typer.Option(min=100, help="Draws of the speakers.")] = 1000,
     dry_run: Annotated[
         bool,
@@ -90,8 +96,9 @@ def ablate(
     """Train variants of a recipe with several seeds, and say which differences the data supports."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise VoxangleError("voxangle ablate trains in one process; start it without torchrun")
-    if (corpus or root or only) and on is On.VALIDATION:
-        raise TrialError("--corpus, --root and --list belong to --on lists")
+    of_lists = bool(corpus or root or only or by_condition)
+    if of_lists and on is On.VALIDATION:
+        raise TrialError("--corpus, --root, --list and --conditions belong to --on lists")
     from voxangle.training.allocator import keep_freed_memory
 
     keep_freed_memory()  # before torch allocates
@@ -118,8 +125,8 @@ def ablate(
         _list_runs(planned, base.recipe, console)
         return
     held_out: HeldOut = (
-        _lists(corpus, root, only or [], recipes, console)
-        if on is On.LISTS or corpus or root or only
+        _lists(corpus, root, only or [], recipes, console, by_condition=by_condition)
+        if on is On.LISTS or of_lists
         else validation_trials(recipes, console)
     )
     console.print(f"measuring on {held_out.description}", highlight=False, markup=False, soft_wrap=True)
@@ -166,12 +173,17 @@ class _Lists:
     """Trial lists of a corpus."""
 
     tested: Tested
-    name: str
+    corpus: str
+    by_condition: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.corpus}-by-condition" if self.by_condition else self.corpus
 
     @property
     def description(self) -> str:
         return (
-            f"the trial lists of {self.name}. A variant chosen by these figures owes its choice to them: choose on "
+            f"the trial lists of {self.corpus}. A variant chosen by these figures owes its choice to them: choose on "
             "validation speakers (--on validation), and say what is found here once."
         )
 
@@ -188,13 +200,20 @@ class _Lists:
             self.tested.lists,
             model=model_of(embedder),
             manifest=embedded.manifest,
+            by_condition=self.by_condition,
             notes=self.tested.notes,
         )
         return [self.tested.with_own_notes(result) for result in results]
 
 
 def _lists(
-    corpus: str | None, root: Path | None, only: list[str], recipes: Mapping[str, Recipe], console: Console
+    corpus: str | None,
+    root: Path | None,
+    only: list[str],
+    recipes: Mapping[str, Recipe],
+    console: Console,
+    *,
+    by_condition: bool,
 ) -> _Lists:
     """A corpus's trial lists, whose recordings can all be used and on whose splits no variant trains."""
     from voxangle.console import counting
@@ -215,7 +234,7 @@ def _lists(
         with counting(console, f"preparing {split}") as on_progress:
             prepared = prepare_split(tested.corpus, split, on_progress=on_progress)
         unusable |= {one.utterance: one.cause for one in prepared.left_out}
-    return _Lists(tested.without(unusable), corpus)
+    return _Lists(tested.without(unusable), corpus, by_condition)
 
 
 def _demand_unheard(tested: Tested, name: str, recipes: Mapping[str, Recipe]) -> None:
