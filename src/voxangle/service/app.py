@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from voxangle import __version__
 from voxangle.service.gate import Gate
+from voxangle.service.page import router as page_router
 from voxangle.service.problems import Problem, ProblemError
 from voxangle.service.routes import router
 from voxangle.service.service import Service
@@ -46,6 +47,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     app.include_router(router)
     app.include_router(stream_router)
+    app.include_router(page_router)
     app.add_middleware(Gate, service=service)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)

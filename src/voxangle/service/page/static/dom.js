@@ -1,0 +1,48 @@
+// Elements, made without markup in strings: what the service says is always text.
+
+/**
+ * An element with attributes and children.
+ *
+ * @param {string} tag
+ * @param {Object<string, string|boolean|null|undefined>} attributes `true` for those without a value; others that are
+ *   falsy are left out.
+ * @param {...(Node|string|null)} children
+ */
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === true) made.setAttribute(name, "");
+    else if (value || value === "") made.setAttribute(name, value);
+  }
+  made.append(...children.filter((child) => child !== null));
+  return made;
+}
+
+/** A button that does something. */
+export function button(label, attributes, action) {
+  const made = element("button", { type: "button", ...attributes }, label);
+  made.addEventListener("click", action);
+  return made;
+}
+
+/** Terms and what is said of each; rows that are null are left out. */
+export function facts(rows) {
+  const list = element("dl", { class: "facts" });
+  for (const [term, said] of rows.filter((row) => row !== null)) {
+    list.append(element("div", {}, element("dt", {}, term), element("dd", {}, said)));
+  }
+  return list;
+}
+
+/** The first element of a template, copied. */
+export function fromTemplate(id) {
+  return document.getElementById(id).content.firstElementChild.cloneNode(true);
+}
+
+/** Put an error below an input, or take it away. */
+export function setError(input, line, text) {
+  line.textContent = text;
+  line.hidden = !text;
+  if (text) input.setAttribute("aria-invalid", "true");
+  else input.removeAttribute("aria-invalid");
+}

@@ -1,0 +1,57 @@
+// Identifying: one voice against all that are enrolled.
+
+import { element } from "./dom.js";
+import { answerOf, identifiedBox } from "./identified.js";
+import { tooLarge } from "./limits.js";
+import { asProblem, problemBox } from "./problems.js";
+import { Recorder } from "./recorder.js";
+import { RuleForm } from "./rule.js";
+
+export class Identify {
+  #outcome = document.querySelector("#identify .outcome");
+  #page;
+  #recorder;
+  #rule;
+
+  /** @param {object} page what the tasks share, see app.js */
+  constructor(page) {
+    this.#page = page;
+    this.#recorder = new Recorder(document.querySelector("#identify [data-recorder]"), {
+      label: "Record the voice, or choose a recording",
+      several: false,
+      allowed: () => this.#rule.read() !== null && page.ready(),
+      longest: () => page.model.limits.seconds,
+      begun: () => this.#outcome.replaceChildren(),
+      taken: ([take]) => this.#identify(take),
+    });
+    this.#rule = new RuleForm(document.querySelector("#identify [data-rule]"), "Prior of somebody enrolled");
+  }
+
+  /** Take over what the model offers. */
+  offer(model) {
+    this.#rule.offer(model);
+  }
+
+  async #identify(take) {
+    const { service, model, history } = this.#page;
+    const wrong = tooLarge([take.file], model);
+    if (wrong) {
+      this.#outcome.replaceChildren(element("p", { class: "problem", role: "alert" }, wrong));
+      return;
+    }
+    this.#recorder.busy = true;
+    this.#outcome.replaceChildren(element("p", { class: "hint" }, "Comparing the voice with all that are enrolled …"));
+    try {
+      const found = await service.identify(take.file, this.#rule.read());
+      this.#outcome.replaceChildren(identifiedBox(found, model));
+      history.add("Identify", ...answerOf(found));
+    } catch (error) {
+      const problem = asProblem(error);
+      this.#outcome.replaceChildren(problemBox(problem));
+      history.add("Identify", "refused", problem.title);
+      this.#page.refused(problem);
+    } finally {
+      this.#recorder.busy = false;
+    }
+  }
+}
