@@ -1,0 +1,152 @@
+"""`voxangle serve`: an exported model, a process of its own without torch, real signals."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import voxangle.cli.serve  # noqa: F401 - joins the application
+from tests.service.toys import problem
+from voxangle.cli.app import app
+from voxangle.encoders import ECAPATDNN, ECAPATDNNConfig, Embedder, ModelCard
+from voxangle.encoders.onnx_export import export_onnx
+from voxangle.errors import VoxangleError
+from voxangle.features import Filterbank, FilterbankConfig
+from voxangle.runtime.card import Calibration
+
+WITHOUT_TORCH = """
+import sys
+for name in ("torch", "safetensors", "yaml", "matplotlib"):
+    sys.modules[name] = None
+import voxangle.cli.serve
+from voxangle.cli import main
+main()
+"""
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-c", WITHOUT_TORCH, *map(str, words)]
+
+
+def ran(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*words), capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model, exported; it answers, rightly or not."""
+    torch.manual_seed(0)
+    config = ECAPATDNNConfig(
+        bins=20, channels=8, scale=2, aggregation=12, squeeze=4, attention=4, dimension=10
+    )
+    card = ModelCard(
+        name="tiny",
+        encoder=config,
+        filterbank=FilterbankConfig(bins=20),
+        calibration=Calibration(scale=9.0, offset=-3.0, source="no trials"),
+    )
+    folder = tmp_path_factory.mktemp("model")
+    Embedder(Filterbank(card.filterbank), ECAPATDNN(config).eval(), card).save(folder)
+    export_onnx(Embedder.load(folder, device="cpu"), folder / "model.onnx")
+    return folder / "model.onnx"
+
+
+@pytest.fixture
+def process(model: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    keys = tmp_path / "keys.json"
+    words = ["serve", "--model", model, "--store", tmp_path / "p.sqlite", "--keys", keys, "--port", 0]
+    words += ["--no-vad", "--no-check-voices", "--decoders", 1]
+    made = ran("serve", "keys", "create", "--scope", "embed", "--keys", keys)
+    assert made.returncode == 0, made.stderr
+    (tmp_path / "key").write_text(made.stdout.strip())
+    started = subprocess.Popen(
+        command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    yield started
+    started.kill()
+    started.communicate()
+
+
+def test_it_serves_finishes_what_it_accepted_and_ends(
+    process: subprocess.Popen[str], tmp_path: Path, wavs: list[list[bytes]]
+) -> None:
+    assert process.stderr is not None
+    assert process.stdout is not None
+    listening = json.loads(process.stderr.readline())
+    assert listening["event"] == "listening"
+    assert "API keys needed" in process.stdout.readline()
+    key = (tmp_path / "key").read_text()
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "audio/wav"}
+    with httpx.Client(base_url=f"http://{listening['addresses'][0]}/v1", headers=headers) as client:
+        answer = client.post("/embed", content=wavs[0][0])
+        assert answer.status_code == 200, answer.text
+        assert len(answer.json()["embedding"]) == 10
+        assert problem(client.post("/verify")) == "out-of-scope"
+        arrived, told = threading.Event(), threading.Event()
+
+        def content() -> Iterator[bytes]:
+            yield wavs[0][0][:1000]
+            arrived.set()
+            told.wait()
+            yield wavs[0][0][1000:]
+
+        late: list[httpx.Response] = []
+        asker = threading.Thread(target=lambda: late.append(client.post("/embed", content=content())))
+        asker.start()
+        arrived.wait()
+        process.send_signal(signal.SIGTERM)
+        while json.loads(process.stderr.readline())["event"] != "ending":
+            pass
+        told.set()
+        asker.join()
+    assert late[0].status_code == 200
+    assert late[0].json() == answer.json()
+    assert json.loads(process.stderr.readlines()[-1])["event"] == "ended"
+    assert process.wait(20) in {0, -signal.SIGTERM}
+
+
+def said(*words: object) -> Any:
+    """What a command prints as JSON."""
+    done = CliRunner().invoke(app, [*map(str, words), "--json"], catch_exceptions=False)
+    return json.loads(done.stdout)
+
+
+def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
+    keys = ["--keys", tmp_path / "keys.json"]
+    made = said("serve", "keys", "create", "-s", "embed", "-s", "score", "--label", "kiosk", *keys)
+    assert made["key"].startswith(f"vxa_{made['id']}_")
+    assert said("serve", "keys", "list", *keys) == [{name: made[name] for name in made if name != "key"}]
+    assert said("serve", "keys", "revoke", made["id"], *keys)["revoked"]
+    with pytest.raises(VoxangleError, match="was revoked already"):
+        said("serve", "keys", "revoke", made["id"], *keys)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["serve", "--model", "m.onnx"], "holds no valid API key.*serve keys create.*--open"),
+        (["serve", "--model", "m.onnx", "--open", "--host", "0.0.0.0"], "listens on this machine alone"),
+        (["serve", "--model", "nix.onnx", "--open"], "nix.onnx: missing"),
+        (["serve", "--open", "--certificate", "a.pem"], "--certificate and --certificate-key go together"),
+        (["serve", "keys", "create", "--scope", "embd"], "'embd' is no scope; did you mean 'embed'"),
+        (["serve", "keys", "revoke", "12345678"], "has no key '12345678'; it has none at all"),
+    ],
+)
+def test_what_cannot_be_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.delenv("VOXANGLE_API_KEYS", raising=False)
+    with pytest.raises(VoxangleError, match=f"(?s){message}"):
+        CliRunner().invoke(app, words, catch_exceptions=False)
