@@ -122,24 +122,25 @@ class SqliteStore(SqlStore):
             connection.close()
 
     def _scrub(self) -> None:
-        """Rewrite the file from its living rows, and empty the log.
+        """Rewrite the file from its living rows, and empty the log. Others go on reading meanwhile.
 
-        ``secure_delete`` overwrites deleted rows where they last were; but cells that a page handed over to another
-        when it was split stay in its free space, and only a rewritten file has none of that.
+        ``secure_delete`` overwrites a row where it last was. But where SQLite fills a page anew (``rebuildPage`` in its
+        ``btree.c``) what cells were there before stays in the free space, and of that nothing is promised.
         """
         until = time.monotonic() + _PATIENCE
-        with self._lock, self._telling():
-            self._connection.execute("VACUUM")
-            while True:
-                (busy, _, _) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-                if not busy:
-                    return
-                if time.monotonic() > until:
-                    raise StorageError(
-                        f"{self.place}: deleted, but another process has been reading for {_PATIENCE:g} s, and until "
-                        "it ends bytes of the deleted stay in the log; end it, and open the store once more"
-                    )
-                time.sleep(0.05)
+        connection = self._connect()
+        try:
+            with self._telling():
+                connection.execute("VACUUM")
+                while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                    if time.monotonic() > until:
+                        raise StorageError(
+                            f"{self.place}: deleted, but another process has been reading for {_PATIENCE:g} s, and "
+                            "until it ends bytes of the deleted stay in the log; end it, and open the store once more"
+                        )
+                    time.sleep(0.02)
+        finally:
+            connection.close()
 
     @contextmanager
     def _telling(self) -> Generator[None]:
