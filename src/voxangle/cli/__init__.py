@@ -12,7 +12,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # The order of these is the order of the commands in the help.
 # isort: off
 from voxangle.cli import train, ablate, evaluate, compare, fuse, calibrate  # noqa: F401
-from voxangle.cli import use, cards, export, models, corpora  # noqa: F401
+from voxangle.cli import use, enrol, identify, voiceprints, serve  # noqa: F401
+from voxangle.cli import cards, export, models, corpora  # noqa: F401
 
 # isort: on
 from voxangle.cli.app import app
