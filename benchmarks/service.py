@@ -250,7 +250,7 @@ def _seeds() -> dict[str, bytes]:
     for container, codec, size in (("webm", "libopus", 320), ("mp4", "aac", 1024)):
         file = io.BytesIO()
         with av.open(file, "w", format=container) as out:
-            stream = out.add_stream(codec, rate=SAMPLE_RATE, layout="mono")
+            stream: Any = out.add_stream(codec, rate=SAMPLE_RATE, layout="mono")
             for first in range(0, len(sound), size):
                 frame = av.AudioFrame.from_ndarray(
                     sound[None, first : first + size], format="fltp", layout="mono"
@@ -364,7 +364,8 @@ def _voices(options: argparse.Namespace) -> dict[str, Any]:
 
     def sound(path: str) -> Samples:
         waveform = load(options.corpora / path)
-        return (0.05 * waveform / np.sqrt(np.mean(np.square(waveform)))).astype(np.float32)
+        louder = 0.05 / float(np.sqrt(np.mean(np.square(waveform))))
+        return waveform * np.float32(louder)
 
     def judge(kind: str, waveform: Samples) -> None:
         windows = voice_windows(waveform, speech_frames(detector.probabilities(waveform)))
@@ -387,7 +388,7 @@ def _voices(options: argparse.Namespace) -> dict[str, Any]:
         judge("two voices, one after the other", np.concatenate([a, c]))
         judge("two voices, one within the other", np.concatenate([a[:half], c, a[half:]]))
         judge("two voices at once, equally loud", a[:shorter] + c[:shorter])
-        judge("two voices at once, one 6 dB below", a[:shorter] + c[:shorter] / 2)
+        judge("two voices at once, one 6 dB below", a[:shorter] + np.float32(0.5) * c[:shorter])
     return {
         "speakers": len(speakers),
         "split": options.split,

@@ -133,7 +133,9 @@ def serve(
         if not serve_until_told(
             service, host=host, port=port, drain=drain, certificate=certificate, key=certificate_key
         ):
-            raise VoxangleError(f"{host}:{port} cannot be listened on; is it in use? Choose another --port")
+            raise VoxangleError(
+                f"the service did not start, and its log says why; if {host}:{port} is in use, choose another --port"
+            )
 
 
 @keys_app.command("create")

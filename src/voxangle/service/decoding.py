@@ -162,11 +162,17 @@ class Decoders:
             start_new_session=True,  # Ctrl-C in a terminal is for the service, which finishes first
         )
         self._all.add(process)
+        begun = False
         try:
             await asyncio.wait_for(_answer(process), _START_SECONDS)
-        except BaseException:
-            self._kill(process)
-            raise
+            begun = True
+        except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
+            raise ProblemError(
+                "not-ready", "No decoder can be started.", "Come again in a moment.", retry_after=2
+            ) from error
+        finally:
+            if not begun:
+                self._kill(process)
         return process
 
     def _kill(self, process: asyncio.subprocess.Process) -> None:

@@ -54,7 +54,10 @@ def serve(
         ssl_keyfile=key,
     )
     server = _Server(config)
-    server.run()
+    try:
+        server.run()
+    except SystemExit:  # how uvicorn ends where a port is in use; it has logged that
+        return False
     return server.listened
 
 

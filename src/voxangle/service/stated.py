@@ -140,7 +140,7 @@ def problem_of(error: VoxangleError) -> ProblemError:
         case StorageError() | StoreKeyError():
             return ProblemError(
                 "storage",
-                "The store of voiceprints cannot be used now.",
+                "What this service keeps, voiceprints or keys, cannot be read or written now.",
                 "Tell whoever runs the service; the log says more.",
                 retry_after=10,
             )

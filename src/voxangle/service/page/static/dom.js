@@ -39,6 +39,12 @@ export function fromTemplate(id) {
   return document.getElementById(id).content.firstElementChild.cloneNode(true);
 }
 
+/** Put content in a place, and that into view. */
+export function present(place, ...content) {
+  place.replaceChildren(...content);
+  place.scrollIntoView({ block: "nearest" });
+}
+
 /** Put an error below an input, or take it away. */
 export function setError(input, line, text) {
   line.textContent = text;

@@ -1,6 +1,6 @@
 // Enrolling: consent, recordings, and what became of them.
 
-import { button, element, setError } from "./dom.js";
+import { button, element, present, setError } from "./dom.js";
 import { measuresBox, notesBox } from "./findings.js";
 import { tooLarge } from "./limits.js";
 import { asProblem, problemBox } from "./problems.js";
@@ -91,7 +91,7 @@ export class Enrol {
         : tooLarge(files, model)
       : "Record the person first, or choose a file.";
     if (wrong) {
-      this.#outcome.replaceChildren(element("p", { class: "problem", role: "alert" }, wrong));
+      present(this.#outcome, element("p", { class: "problem", role: "alert" }, wrong));
       return;
     }
     const name = this.#name.value.trim();
@@ -111,7 +111,7 @@ export class Enrol {
   #wait(is) {
     this.#send.disabled = is;
     this.#recorder.busy = is;
-    if (is) this.#outcome.replaceChildren(element("p", { class: "hint" }, "Listening to the recordings …"));
+    if (is) present(this.#outcome, element("p", { class: "hint" }, "Listening to the recordings …"));
   }
 
   #enrolled({ voiceprint, recordings, notes }, add) {
@@ -120,7 +120,8 @@ export class Enrol {
     this.#show();
     this.#name.value = "";
     this.#consent.checked = false;
-    this.#outcome.replaceChildren(
+    present(
+      this.#outcome,
       element(
         "div",
         { class: "verdict", "data-kind": "done" },
@@ -140,7 +141,7 @@ export class Enrol {
       problem.code === "name-taken"
         ? [element("p", {}, button("Add these recordings to the voiceprint", {}, () => this.#enrol(true)))]
         : [];
-    this.#outcome.replaceChildren(problemBox(problem, ...cures));
+    present(this.#outcome, problemBox(problem, ...cures));
     this.#page.refused(problem);
   }
 }

@@ -1,6 +1,6 @@
 // Identifying: one voice against all that are enrolled.
 
-import { element } from "./dom.js";
+import { element, present } from "./dom.js";
 import { answerOf, identifiedBox } from "./identified.js";
 import { tooLarge } from "./limits.js";
 import { asProblem, problemBox } from "./problems.js";
@@ -36,18 +36,18 @@ export class Identify {
     const { service, model, history } = this.#page;
     const wrong = tooLarge([take.file], model);
     if (wrong) {
-      this.#outcome.replaceChildren(element("p", { class: "problem", role: "alert" }, wrong));
+      present(this.#outcome, element("p", { class: "problem", role: "alert" }, wrong));
       return;
     }
     this.#recorder.busy = true;
-    this.#outcome.replaceChildren(element("p", { class: "hint" }, "Comparing the voice with all that are enrolled …"));
+    present(this.#outcome, element("p", { class: "hint" }, "Comparing the voice with all that are enrolled …"));
     try {
       const found = await service.identify(take.file, this.#rule.read());
-      this.#outcome.replaceChildren(identifiedBox(found, model));
+      present(this.#outcome, identifiedBox(found, model));
       history.add("Identify", ...answerOf(found));
     } catch (error) {
       const problem = asProblem(error);
-      this.#outcome.replaceChildren(problemBox(problem));
+      present(this.#outcome, problemBox(problem));
       history.add("Identify", "refused", problem.title);
       this.#page.refused(problem);
     } finally {

@@ -7,6 +7,7 @@ import { LEFT } from "./routing.js";
 import { seconds } from "./wording.js";
 import { wavFile } from "./wav.js";
 
+const SHORTEST = 0.5; // seconds; what is shorter was a slip of the finger
 const STEADY = 1.0; // seconds for which what is said of the level stands, so that it can be read and spoken
 const AUDIO = /^(audio|video)\//;
 const ENDING = /\.(wav|flac|ogg|oga|opus|mp3|webm|m4a|mp4|aac)$/i;
@@ -39,6 +40,7 @@ export class Recorder {
    * @param {(takes: Take[]) => void} hooks.taken gets what was taken
    * @param {(rate: number) => void} [hooks.begun] is told that the microphone is open
    * @param {(block: Float32Array) => void} [hooks.heard] gets the samples as they come
+   * @param {() => void} [hooks.dropped] is told that a recording was too short to be one
    */
   constructor(place, hooks) {
     this.#hooks = hooks;
@@ -81,6 +83,11 @@ export class Recorder {
     const blocks = this.#blocks;
     const length = this.#length();
     this.cancel();
+    if (length < SHORTEST) {
+      this.#fail("That was too short to hold a voice. Press Record, speak, then press Stop.");
+      this.#hooks.dropped?.();
+      return;
+    }
     this.#taken += 1;
     this.#hooks.taken([new Take(wavFile(blocks, rate, `recording-${this.#taken}.wav`), length, true)]);
   }
@@ -107,6 +114,7 @@ export class Recorder {
       );
       this.#judge = new LevelJudge(this.#microphone.rate);
       this.#said = { state: null, at: -Infinity };
+      this.#parts.clock.textContent = seconds(0);
       this.#show("Stop", STATES.waiting);
       this.#hooks.begun?.(this.#microphone.rate);
     } catch (error) {

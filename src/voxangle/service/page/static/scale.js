@@ -56,9 +56,21 @@ export class Scale {
       ),
       element("div", { class: "scale-numbers" }, ...ticks.map((tick) => at("", place(tick), number(tick, kind === "score" ? 2 : 0)))),
       element("div", { class: "scale-ends" }, element("span", {}, "different voices"), element("span", {}, "one voice")),
+      element(
+        "div",
+        { class: "scale-legend" },
+        key("score", kind === "score" ? "cosine score" : "log-likelihood ratio"),
+        threshold === null ? null : key("threshold", "threshold"),
+        threshold === null ? null : key("accepted", "accepted"),
+        this.#trail.length ? key("trail", "earlier") : null,
+      ),
     );
     this.#trail = [...this.#trail, value].slice(-TRAIL);
   }
+}
+
+function key(name, text) {
+  return element("span", { class: `key-${name}` }, text);
 }
 
 function describe(kind, value, threshold, low, high) {

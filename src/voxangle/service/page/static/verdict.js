@@ -14,6 +14,9 @@ export function answerOf(verdict) {
     : ["other", `Rejected: this does not sound like ${verdict.name}`];
 }
 
+const SO_FAR = { same: "So far it sounds like", other: "So far it does not sound like", undecided: "No decision so far for" };
+
+
 export class VerdictView {
   #title = element("p", { class: "answer" });
   #state = element("p", { class: "hint" });
@@ -49,8 +52,8 @@ export class VerdictView {
 
   /** Show a verdict that may still change. */
   grow(update) {
-    const [kind, text] = answerOf(update.verdict);
-    this.#reveal(kind, `So far: ${text[0].toLowerCase()}${text.slice(1)}`, `After ${seconds(update.speech)} of speech.`);
+    const [kind] = answerOf(update.verdict);
+    this.#reveal(kind, `${SO_FAR[kind]} ${update.verdict.name}`, `After ${seconds(update.speech)} of speech.`);
     this.#mark(update.verdict);
     if (this.#decided !== kind) this.#spoken.textContent = this.#title.textContent;
     this.#decided = kind;
@@ -82,10 +85,12 @@ export class VerdictView {
   }
 
   #reveal(kind, title, state) {
+    const appears = this.#box.hidden;
     this.#box.hidden = false;
     this.#box.dataset.kind = kind;
     this.#title.textContent = title;
     this.#state.textContent = state;
+    if (appears) this.#box.scrollIntoView({ block: "nearest" });
   }
 }
 

@@ -30,6 +30,7 @@ export class Verify {
       longest: () => page.model.limits.seconds,
       begun: (rate) => this.#begin(rate),
       heard: (block) => this.#live?.send(block),
+      dropped: () => this.#leave(),
       taken: ([take]) => this.#finish(take),
     });
     this.#rule = new RuleForm(document.querySelector("#verify [data-rule]"), "Prior of one voice");
@@ -114,6 +115,7 @@ export class Verify {
   }
 
   #leave() {
+    if (this.#live) this.#view.hide();
     this.#live?.leave();
     this.#live = null;
   }

@@ -1,6 +1,6 @@
 // Who is enrolled, and forgetting them.
 
-import { button, element } from "./dom.js";
+import { button, element, present } from "./dom.js";
 import { asProblem, problemBox } from "./problems.js";
 import { count, moment, seconds } from "./wording.js";
 
@@ -60,7 +60,7 @@ export class Voiceprints {
         this.#append(list, next.voiceprints, next.after);
       } catch (error) {
         more.disabled = false;
-        this.#outcome.replaceChildren(problemBox(asProblem(error)));
+        present(this.#outcome, problemBox(asProblem(error)));
       }
     });
     this.#place.append(more);
@@ -98,13 +98,13 @@ export class Voiceprints {
     try {
       await this.#page.service.forget(name);
       await this.load();
-      this.#outcome.replaceChildren(
+      present(this.#outcome, 
         element("div", { class: "verdict", "data-kind": "done" }, element("p", { class: "answer" }, `${name} is deleted`)),
       );
       this.#page.history.add("Delete", "done", name);
     } catch (error) {
       const problem = asProblem(error);
-      this.#outcome.replaceChildren(problemBox(problem));
+      present(this.#outcome, problemBox(problem));
       this.#page.history.add("Delete", "refused", `${name}: ${problem.title}`);
       this.#page.refused(problem);
     }
