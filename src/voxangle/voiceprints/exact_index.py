@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,18 +36,18 @@ class ExactIndex:
     def reserve(self, count: int) -> None:
         """Make room for so many vectors in all, so that growing to them copies nothing."""
         if count > len(self._numbers):
-            used = len(self)
+            used = len(self._numbers)
             numbers, unit = np.empty(count, np.int64), np.empty((count, self._unit.shape[1]), np.float32)
-            numbers[:used], unit[:used] = self._numbers[:used], self._unit[:used]
+            numbers[:used], unit[:used] = self._numbers, self._unit
             self._numbers, self._unit = numbers, unit
 
-    def put(self, number: int, vector: NDArray[np.floating]) -> None:
-        """Add a vector, (D,), of any length but 0, or put it in the place of the one that has its number."""
-        row = self._rows.setdefault(number, len(self._rows))
-        if row >= len(self._numbers):
-            self.reserve(max(_FEWEST, int(_GROWTH * row)))
-        self._numbers[row] = number
-        self._unit[row] = vector / np.linalg.norm(vector.astype(np.float64))
+    def put(self, numbers: Sequence[int], vectors: NDArray[np.floating]) -> None:
+        """Add vectors, (N, D), of any length but 0, or put them in the place of those that have their numbers."""
+        rows = [self._rows.setdefault(number, len(self._rows)) for number in numbers]
+        if len(self) > len(self._numbers):
+            self.reserve(max(_FEWEST, int(_GROWTH * len(self))))
+        self._numbers[rows] = numbers
+        self._unit[rows] = vectors / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
 
     def drop(self, numbers: Iterable[int]) -> None:
         """Forget vectors; numbers that are not here count for nothing. What they were is overwritten."""

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import astuple
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice
 from threading import RLock
 from typing import Any, NamedTuple, Protocol
 
@@ -57,6 +58,9 @@ SELECT p.number, p.id, p.name, m.id, m.name, m.dimension, p.calibration, p.recor
        p.speech, p.clipping, p.above_4khz, p.magnitude, p.created, p.updated, p.mean
 FROM prints p JOIN models m ON m.number = p.model
 """
+
+
+_ROWS_AT_ONCE = 4096
 
 
 class Types(NamedTuple):
@@ -444,8 +448,11 @@ class SqlStore(VoiceprintStore):
             ((count,),) = sql.rows("SELECT enrolled FROM models WHERE number = ?", model)
             index.reserve(count)
             changed = "SELECT number, id, mean FROM prints WHERE model = ? AND revision > ?"
-            for number, print_id, mean in sql.stream(changed, model, cached.revision):
-                index.put(number, self._opened(mean, print_id, "mean"))
+            rows = sql.stream(changed, model, cached.revision)
+            while some := list(islice(rows, _ROWS_AT_ONCE)):
+                index.put(
+                    [row[0] for row in some], np.stack([self._opened(row[2], row[1], "mean") for row in some])
+                )
             self._cached[model] = _Cached(index, revision)
         return self._cached[model].vectors
 
@@ -477,7 +484,7 @@ class SqlStore(VoiceprintStore):
         return {
             "calibration": None if entry.calibration is None else entry.calibration.model_dump_json(),
             "recordings": entry.recordings,
-            **dict(zip(_MEASURES.split(", "), astuple(entry.measures), strict=True)),
+            **dict(zip(_MEASURES.split(", "), _values(entry.measures), strict=True)),
             "updated": entry.updated.isoformat(),
             "revision": revision,
             "mean": self._sealed(mean, entry.id, "mean"),
@@ -493,7 +500,7 @@ class SqlStore(VoiceprintStore):
                 f"INSERT INTO recordings (print, {_MEASURES}, added, reference, vector) "  # noqa: S608
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 number,
-                *astuple(one.measures),
+                *_values(one.measures),
                 one.added.isoformat(),
                 self._sealing.seal(
                     json.dumps(astuple(one.reference)).encode(), _where(print_id, "reference")
@@ -598,6 +605,11 @@ class SqlStore(VoiceprintStore):
             f"'{person(name)}' is enrolled already with this model in {self.place}; add recordings with --add, or "
             "delete the voiceprint first"
         )
+
+
+def _values(measures: RecordingMeasures) -> tuple[float, ...]:
+    """For the columns of ``_MEASURES``."""
+    return measures.speech, measures.clipping, measures.above_4khz, measures.magnitude
 
 
 def _where(print_id: str, what: str) -> str:
