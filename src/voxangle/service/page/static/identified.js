@@ -4,7 +4,7 @@ import { element, facts } from "./dom.js";
 import { measuresBox, notesBox } from "./findings.js";
 import { ratesAt } from "./rates.js";
 import { Scale } from "./scale.js";
-import { thresholdText } from "./verdict.js";
+import { thresholdText, unnoticed } from "./verdict.js";
 import { count, number, percent, signed } from "./wording.js";
 
 /** What is decided, as a word for styles and a sentence. */
@@ -31,6 +31,7 @@ export function identifiedBox(found, model) {
     line,
     found.candidates.length ? candidates(found) : null,
     facts([found.enrolled ? ["Threshold", thresholdText(found)] : null]),
+    found.name === null ? null : unnoticed(),
     element("h3", {}, "Error rates at this threshold"),
     element("p", {}, ratesAt(found, model)),
     notesBox("What else is to be said", found.notes),
@@ -60,7 +61,7 @@ function candidates(found) {
       "table",
       {},
       element("caption", {}, known ? `Whose voice it is, at a prior of ${percent(found.prior)} that it is somebody enrolled` : "The most alike"),
-      element("thead", {}, element("tr", {}, heading("Name"), known ? heading("Probability") : null, known ? heading("LLR, nats") : null, heading("Cosine"))),
+      element("thead", {}, element("tr", {}, heading("Name"), known ? heading("Probability") : null, known ? heading("LLR") : null, heading("Cosine"))),
       element(
         "tbody",
         {},

@@ -70,6 +70,7 @@ export class VerdictView {
     this.#rest.replaceChildren(
       ...[
         keyFacts(verdict),
+        verdict.same_voice ? unnoticed() : null,
         element("h3", {}, "Error rates at this threshold"),
         element("p", {}, ratesAt(verdict, model)),
         notesBox("What is doubtful about the recording", verdict.notes),
@@ -92,6 +93,11 @@ export class VerdictView {
     this.#state.textContent = state;
     if (appears) this.#box.scrollIntoView({ block: "nearest" });
   }
+}
+
+/** What no acceptance says. */
+export function unnoticed() {
+  return element("p", {}, "Not checked: whether somebody spoke here and now. A replayed, cloned or imitated voice is not noticed.");
 }
 
 /** What is compared with the threshold, or would be. */

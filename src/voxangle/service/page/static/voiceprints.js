@@ -98,7 +98,8 @@ export class Voiceprints {
     try {
       await this.#page.service.forget(name);
       await this.load();
-      present(this.#outcome, 
+      present(
+        this.#outcome,
         element("div", { class: "verdict", "data-kind": "done" }, element("p", { class: "answer" }, `${name} is deleted`)),
       );
       this.#page.history.add("Delete", "done", name);
