@@ -116,7 +116,7 @@ def _load(options: argparse.Namespace) -> dict[str, Any]:
     results: dict[tuple[str, int], list[list[float]]] = {}
     common = ["--no-check-voices", "--waiting", "1000"]
     with (
-        _served(options.model, "--batch-seconds", "30", *common) as (with_batches, _),
+        _served(options.model, *common) as (with_batches, _),
         _served(options.model, "--batch-seconds", "0", *common) as (without, _),
     ):
         for _ in range(options.rounds):

@@ -71,7 +71,7 @@ def serve(
     decoders: Annotated[int, typer.Option(min=1, help="Processes that decode.")] = 2,
     batch_seconds: Annotated[
         float, typer.Option(min=0, help="Seconds of audio embedded at once; 0 for one recording at a time.")
-    ] = 30.0,
+    ] = 8.0,
     drain: Annotated[float, typer.Option(min=1, help="Seconds for what is under way at the end.")] = 30.0,
     check_voices: Annotated[
         bool, typer.Option(help="Refuse recordings with two voices, one after the other.")

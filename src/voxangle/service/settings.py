@@ -23,7 +23,8 @@ class Settings(Config):
         waiting: requests that may be under way at once; more are told to come again.
         streams: WebSockets that may be open at once.
         decoders: processes that decode and look for speech.
-        batch_seconds: of audio, padding counted, that the model computes at once; 0 for one recording at a time.
+        batch_seconds: of audio, padding counted, that the model computes at once; 0 for one recording at a time. On a
+            CPU more does not make it faster, and everybody waits for the whole batch; on a GPU more may.
         check_voices: whether a recording with two voices is refused.
     """
 
@@ -37,5 +38,5 @@ class Settings(Config):
     waiting: int = Field(default=64, ge=1)
     streams: int = Field(default=16, ge=1)
     decoders: int = Field(default=2, ge=1)
-    batch_seconds: float = Field(default=30.0, ge=0.0)
+    batch_seconds: float = Field(default=8.0, ge=0.0)
     check_voices: bool = True
