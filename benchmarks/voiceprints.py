@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from benchmarks.memory import peak_of
 from voxangle.runtime.measures import RecordingMeasures
 from voxangle.voiceprints import Entry, Model, Recording, Reference, Voiceprint, VoiceprintStore, open_store
+from voxangle.voiceprints.exact_index import ExactIndex
 
 __all__ = ["main"]
 
@@ -38,7 +39,11 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--store", help="postgresql://...; a new SQLite file by default")
     parser.add_argument("--folder", type=Path, help="where to make that file; a temporary folder by default")
+    parser.add_argument("--index-alone", action="store_true", help="the vectors in memory, without a store")
     options = parser.parse_args()
+    if options.index_alone:
+        _measure_index(options.people, options.dimension, options.queries)
+        return
     model = Model("0" * 64, "made up", options.dimension)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         place = options.store or str(Path(folder) / "prints.sqlite")
@@ -52,6 +57,18 @@ def main() -> None:
             print(f"file: {Path(place).stat().st_size / 1e6:,.0f} MB")
             peak = peak_of(_SEARCH, place, str(options.dimension), before=_IMPORTS)
             print(f"memory of a process that searches, beyond imports: {peak.added:,.0f} MB")
+
+
+def _measure_index(people: int, dimension: int, queries: int) -> None:
+    random = np.random.default_rng(5)
+    index = ExactIndex(dimension)
+    index.reserve(people)
+    for first in range(0, people, 4096):
+        numbers = range(first, min(first + 4096, people))
+        index.put(numbers, random.standard_normal((len(numbers), dimension), dtype=np.float32))
+    probes = random.standard_normal((queries, dimension), dtype=np.float32)
+    print(f"{people:,} vectors of {dimension} dimensions in memory")
+    _tell("100 nearest", lambda probe: index.nearest(probe, 100), probes)
 
 
 def _measure(store: VoiceprintStore, model: Model, people: int, queries: int) -> None:

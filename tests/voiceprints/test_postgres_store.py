@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.voiceprints.toys import DIMENSION, MODEL, OTHER, measures, recording, vector
+from tests.voiceprints.toys import DIMENSION, MODEL, OTHER, measures, recording, vector, voiceprints
 from voxangle.errors import StorageError
 from voxangle.voiceprints import Recording, open_store
 
@@ -29,8 +29,7 @@ def indexed(postgres: Address) -> PostgresStore:
 
 
 def test_each_model_has_an_index_of_its_own_and_the_search_uses_it(indexed: PostgresStore) -> None:
-    for person in range(300):
-        indexed.enrol(f"p{person}", MODEL, [recording(person)], actor="me")
+    indexed.put(voiceprints(300), actor="me")
     indexed.enrol("other", OTHER, [recording(5)], actor="me")
     with indexed._transaction(write=False) as sql:
         names = {row[0] for row in sql.rows("SELECT indexname FROM pg_indexes WHERE schemaname = 'voxangle'")}
@@ -57,8 +56,7 @@ def test_each_model_has_an_index_of_its_own_and_the_search_uses_it(indexed: Post
 
 
 def test_what_is_deleted_is_no_longer_found_nor_kept(indexed: PostgresStore) -> None:
-    for person in range(20):
-        indexed.enrol(f"p{person}", MODEL, [recording(person)], actor="me")
+    indexed.put(voiceprints(20), actor="me")
     indexed.delete(["p3"], actor="me")
     assert "p3" not in {one.entry.name for one in indexed.search(MODEL, vector(3), 20).neighbours}
     with indexed._transaction(write=False) as sql:
@@ -117,8 +115,7 @@ def test_a_server_without_pgvector_has_this_process_search(postgres: Address) ->
     with open_store(postgres("debian")) as store:
         if store.indexed:
             pytest.skip("Debian's server has pgvector here")
-        for person in range(30):
-            store.enrol(f"p{person}", MODEL, [recording(person)], actor="me")
+        store.put(voiceprints(30), actor="me")
         assert store.search(MODEL, vector(9, 2), 1).neighbours[0].entry.name == "p9"
 
 

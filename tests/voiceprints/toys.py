@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 
 from voxangle.runtime.card import Calibration
 from voxangle.runtime.measures import RecordingMeasures
-from voxangle.voiceprints import Model, Recording, Reference
+from voxangle.voiceprints import Entry, Model, Recording, Reference, Voiceprint
 
 DIMENSION = 16
 MODEL = Model("a" * 64, "first", DIMENSION)
@@ -28,3 +30,16 @@ def vector(person: int, recording: int = 0, dimension: int = DIMENSION) -> np.nd
 def recording(person: int, number: int = 0, speech: float = 5.0) -> Recording:
     reference = Reference(f"voice-{person}-{number}.wav", f"{person:032d}{number:032d}")
     return Recording(vector(person, number), measures(speech), reference)
+
+
+def voiceprints(people: int, model: Model = MODEL) -> list[Voiceprint]:
+    """Prints of one recording each, to be put into a store at once."""
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    return [
+        Voiceprint(
+            Entry(f"{person:032x}", f"p{person}", model, None, 1, measures(), now, now),
+            vector(person),
+            (recording(person),),
+        )
+        for person in range(people)
+    ]

@@ -179,7 +179,8 @@ def _agreement(
         return [], [unchecked]
     one_voice = BayesRule(prior=rules.prior)
     refusals, warnings = [], []
-    for place, name in enumerate(names):
+    # Of two, each is the other's other.
+    for place, name in enumerate(names[:1] if len(every) == 2 and not known else names):
         others = every[:place] + every[place + 1 :]
         mean = np.stack([one.vector for one in others]).mean(axis=0, dtype=np.float64)
         score = cosine(mean, every[place].vector)

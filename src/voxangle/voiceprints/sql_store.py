@@ -477,7 +477,7 @@ class SqlStore(VoiceprintStore):
         sql.rows(
             "UPDATE models SET enrolled = enrolled + 1, name = ? WHERE number = ?", entry.model.name, model
         )
-        self._insert_recordings(sql, number, entry.id, print_.recordings)
+        self._insert_recordings(sql, number, entry.id, _dated(print_.recordings, entry.updated))
 
     def _print_columns(self, entry: Entry, mean: Vector, revision: int) -> dict[str, object]:
         """All that changes when recordings are added."""
