@@ -290,6 +290,13 @@ def test_only_logits_of_all_pairs_quiet_samples_that_the_classifier_does_not_bel
     forces = found["ways"]["no attention"]["forces"]
     assert sum(forces.values()) == pytest.approx(1)
     assert forces["pull of two voices"] > 0.2
+    each = pair_forces(
+        embeddings, lambda z: supervised_contrastive_loss(z, labels, temperature=0.1, margin=config.margin)
+    ).abs()
+    touched = torch.tensor([[bool(one or other) for other in wrong] for one in wrong])
+    pushed = (labels[:, None] != labels) & (speakers[:, None] != speakers)
+    expected = float(each[pushed & touched].sum() / each.sum())
+    assert forces["push of two voices, a label wrong"] == pytest.approx(expected)
     assert (
         found["ways"]["logit, all, by max"]["forces"]["pull of two voices"] < forces["pull of two voices"] / 5
     )
