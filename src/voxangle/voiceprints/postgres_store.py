@@ -92,7 +92,8 @@ class PostgresStore(SqlStore):
         import psycopg
 
         with self._telling():
-            connection = psycopg.connect(self._address, autocommit=True)
+            # A statement prepared after a few uses keeps its plan: an exact search would go on by the index.
+            connection = psycopg.connect(self._address, autocommit=True, prepare_threshold=None)
             # What the address says of it stays, for pgvector may lie anywhere.
             path = "'voxangle, ' || current_setting('search_path')"
             connection.execute(f"SELECT set_config('search_path', {path}, false)".encode())
