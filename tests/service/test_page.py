@@ -1,0 +1,609 @@
+"""The page in a real browser, against real services, with a microphone that hears made-up or real voices."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from tests.conftest import voice
+from tests.service.browser import browser as opened_browser
+from tests.service.conftest import Running
+from tests.service.toys import SpectrumEmbedder, encoded, problem, served
+from voxangle.encoders import ECAPATDNN, ECAPATDNNConfig, Embedder, ModelCard
+from voxangle.features import Filterbank, FilterbankConfig
+from voxangle.runtime.card import Calibration, Threshold
+from voxangle.service.keys import Scope
+from voxangle.service.page.files import POLICY
+from voxangle.service.service import Service
+from voxangle.service.settings import Settings
+from voxangle.voiceprints.opening import open_store
+
+STATIC = {
+    entry.name: entry.read_text() for entry in files("voxangle.service.page").joinpath("static").iterdir()
+}
+MINE, OTHER = 0, 5
+in_a_browser = pytest.mark.debian  # which gives the browser, where the machine has none
+PATIENCE = 60_000  # milliseconds, for a busy machine
+Page = Any
+Opener = Callable[..., Page]
+
+
+# --- what is served ------------------------------------------------------------------------------------------
+
+
+def test_the_page_is_served_whole_under_a_strict_policy(running: Running) -> None:
+    with httpx.Client(base_url=running.address) as nobody:
+        for path in ("/", *(f"/page/{name}" for name in STATIC if name != "index.html")):
+            answer = nobody.get(path)
+            assert answer.status_code == 200, path
+            assert answer.text == STATIC[path.rpartition("/")[2] or "index.html"]
+            assert answer.headers["content-security-policy"] == POLICY
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            again = nobody.get(path, headers={"If-None-Match": answer.headers["etag"]})
+            assert (again.status_code, again.content) == (304, b"")
+        assert nobody.head("/").headers["content-type"].startswith("text/html")
+        for path in ("/page/nothing.js", "/page/..%2Ffiles.py", "/page/index.html", "/page/"):
+            assert problem(nobody.get(path)) == "no-such-route"
+    assert "unsafe" not in POLICY
+    assert "*" not in POLICY
+
+
+def test_no_file_is_dead_and_none_names_another_host() -> None:
+    index = STATIC["index.html"]
+    reached = set(re.findall(r'(?:src|href)="page/([^"]+)"', index)) | {"index.html", "capture-worklet.js"}
+    while (
+        found := {
+            name
+            for file in reached
+            if file.endswith(".js")
+            for name in re.findall(r'from "\./([^"]+)"', STATIC[file])
+        }
+        - reached
+    ):
+        reached |= found
+    assert reached == set(STATIC)
+    assert not re.search(r"<script(?![^>]*\bsrc=)|\bstyle=|\bon[a-z]+=|<style", index)
+    for name, text in STATIC.items():
+        assert not re.search(r"(?<![\w.])(https?:)?//[a-z0-9-]+\.", text.replace("http://www.w3.org/", "")), (
+            name
+        )
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|\beval\(|new Function", text), name
+
+
+# --- a browser -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def chrome(driver: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A browser whose microphone hears a made-up voice."""
+    file = tmp_path_factory.mktemp("microphone") / "mine.wav"
+    soundfile.write(file, np.concatenate([voice(MINE, i, 4.0) for i in range(3)]), 16_000, subtype="PCM_16")
+    with opened_browser(driver, file) as started:
+        yield started
+
+
+@pytest.fixture
+def page_of(chrome: Any) -> Iterator[Opener]:
+    """Opens the page of a service, and in the end looks whether anything went wrong that nobody saw."""
+    wrong: list[str] = []
+    contexts = []
+
+    def look(message: Any) -> None:
+        if "Content Security Policy" in message.text or "Trusted" in message.text:
+            wrong.append(message.text)
+
+    def open_page(address: str, *scripts: str, ready: bool = True, **options: Any) -> Page:
+        context = chrome.new_context(**options)
+        context.set_default_timeout(PATIENCE)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", look)
+        for script in scripts:
+            page.add_init_script(script)
+        page.goto(address)
+        if ready:
+            page.get_by_text("Ready. Model:").wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not wrong
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that asks for no key; what a test enrols it names after itself."""
+    settings = Settings(requests_per_minute=1e6, burst=1_000_000, decoders=1, seconds=20, recordings=4)
+    with open_store(tmp_path_factory.mktemp("page") / "prints.sqlite") as store:
+        yield Service(SpectrumEmbedder(), store, None, settings, hears="level")
+
+
+@pytest.fixture(scope="module")
+def address(service: Service) -> Iterator[str]:
+    with served(service) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def enrolled(address: str) -> str:
+    """The name of somebody enrolled, whom the microphone hears."""
+    sent = [("recordings", (f"{i}.wav", encoded(voice(MINE, 10 + i, 3.0)))) for i in range(2)]
+    httpx.post(f"{address}/v1/enrol", data={"name": "mine"}, files=sent).raise_for_status()
+    return "mine"
+
+
+def file(speaker: int, number: int, name: str = "voice.wav") -> dict[str, Any]:
+    return {"name": name, "mimeType": "audio/wav", "buffer": encoded(voice(speaker, number, 3.0))}
+
+
+def record(page: Page, seconds: float) -> None:
+    """Press the button, let the voice speak, press again."""
+    start(page, seconds)
+    task(page).get_by_role("button", name="Stop").click()
+
+
+def start(page: Page, seconds: float) -> None:
+    part = task(page)
+    part.get_by_role("button", name="Record", exact=True).click()
+    part.get_by_role("button", name="Stop").wait_for()
+    while float(part.get_by_role("timer").inner_text().split()[0]) < seconds:
+        page.wait_for_timeout(50)
+
+
+def go(page: Page, name: str) -> None:
+    page.get_by_role("navigation").get_by_role("link", name=name).click()
+
+
+def task(page: Page) -> Page:
+    return page.locator(".task:visible")
+
+
+def choose(page: Page, *chosen: dict[str, Any]) -> None:
+    task(page).locator("input[type=file]").set_input_files(list(chosen))
+
+
+def answered(page: Page, text: str) -> None:
+    task(page).locator(".answer", has_text=text).wait_for()
+
+
+def answer_of(page: Page) -> str:
+    """The answer, once it is final."""
+    task(page).get_by_text("What was measured").wait_for()
+    text: str = task(page).locator(".answer").inner_text()
+    return text
+
+
+def agree(page: Page, name: str) -> None:
+    page.get_by_label("Name of the person").fill(name)
+    page.get_by_label("This person knows").check()
+
+
+# --- a newcomer, from `voxangle serve` on --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small encoder that tells made-up voices by their spectra without any training."""
+    torch.manual_seed(2)
+    bank = FilterbankConfig(bins=40, subtract_mean=False)
+    config = ECAPATDNNConfig(
+        bins=40, channels=16, scale=2, aggregation=24, squeeze=4, attention=4, dimension=64
+    )
+    network = ECAPATDNN(config).eval()
+    bare = Embedder(Filterbank(bank), network, ModelCard(name="bare", encoder=config, filterbank=bank))
+    vectors = bare.embed([voice(speaker, i, 4.0) for speaker in (MINE, OTHER) for i in range(2)])
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    same, different = unit[0] @ unit[1], (unit[:2] @ unit[2:].T).max()
+    middle, scale = float(same + different) / 2, 10 / float(same - different)
+    card = ModelCard(
+        name="untrained",
+        encoder=config,
+        filterbank=bank,
+        calibration=Calibration(scale=scale, offset=-scale * middle, source="two made-up voices"),
+        thresholds=(Threshold(name="middle", value=middle, source="two made-up voices"),),
+    )
+    folder = tmp_path_factory.mktemp("untrained")
+    Embedder(Filterbank(bank), network, card).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def command(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of `voxangle serve`, a process of its own."""
+    folder = tmp_path_factory.mktemp("serve")
+    words = ["serve", "--open", "--model", untrained, "--store", folder / "prints.sqlite", "--port", 0]
+    words += ["--decoders", 1, "--no-vad", "--no-check-voices"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "voxangle", *map(str, words)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        told = json.loads(process.stderr.readline())
+        assert told["event"] == "listening"
+        yield f"http://{told['addresses'][0]}"
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+@in_a_browser
+def test_a_newcomer_enrols_verifies_identifies_and_deletes(command: str, page_of: Opener) -> None:
+    page = page_of(command)
+
+    agree(page, "ann")
+    record(page, 1.8)
+    record(page, 1.8)
+    page.get_by_role("button", name="Enrol with 2 recordings").click()
+    page.get_by_text("ann is enrolled").wait_for()
+    assert "make surer answers" in page.locator(".notes").inner_text()  # less than ten seconds of speech
+    assert not page.get_by_label("This person knows").is_checked()  # the next person is asked again
+
+    page.get_by_role("button", name="Verify the voice of ann").click()
+    start(page, 2.5)
+    answered(page, "So far it sounds like ann")  # while she speaks
+    task(page).get_by_role("button", name="Stop").click()
+    assert answer_of(page) == "Accepted: this sounds like ann"
+    said = task(page).inner_text()
+    assert "at a prior of 50\u00a0%" in said
+    assert "The model’s card does not know them for this threshold." in said
+    assert "A replayed, cloned or imitated voice is not noticed." in said
+
+    choose(page, file(OTHER, 3))
+    answered(page, "Rejected: this does not sound like ann")
+    assert "What is doubtful" not in task(page).inner_text()
+
+    go(page, "Identify")
+    record(page, 1.8)
+    assert answer_of(page) == "This sounds like ann"
+    choose(page, file(OTHER, 4))
+    answered(page, "Nobody who is enrolled")
+
+    go(page, "Voiceprints")
+    page.get_by_role("button", name="Delete ann").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete for good").click()
+    page.get_by_text("Nobody is enrolled.").wait_for()
+    history = page.get_by_role("list", name="This visit").inner_text()
+    assert [one for one in history.splitlines() if one in {"Enrol", "Verify", "Identify", "Delete"}] == [
+        *("Delete", "Identify", "Identify", "Verify", "Verify", "Enrol")
+    ]
+    page.get_by_role("button", name="Forget these").click()
+    assert page.get_by_role("list", name="This visit").inner_text() == ""
+
+
+@in_a_browser
+@pytest.mark.corpus
+def test_real_speech_is_heard_and_silence_is_refused(
+    untrained: Path, shared_corpora: Path, tmp_path: Path, driver: Any
+) -> None:
+    recordings = sorted((shared_corpora / "librispeech" / "eval").rglob("*.opus"))[:3]
+    speech = np.concatenate([soundfile.read(one, dtype="float32")[0] for one in recordings])
+    soundfile.write(tmp_path / "speech.wav", speech, 16_000, subtype="PCM_16")
+    pytest.importorskip("silero_vad", reason="the extra 'vad' is not installed")
+    with (
+        open_store(tmp_path / "prints.sqlite") as store,
+        served(Service(Embedder.load(untrained, device="cpu"), store, None, Settings(decoders=1))) as address,
+        opened_browser(driver, tmp_path / "speech.wav") as chrome,
+    ):
+        page = chrome.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(address)
+        page.get_by_text("told from other sound by silero-vad").wait_for()
+        agree(page, "reader")
+        record(page, 4.0)
+        page.get_by_role("button", name="Enrol with 1 recording").click()
+        page.get_by_text("reader is enrolled").wait_for()
+        page.get_by_role("button", name="Verify the voice of reader").click()
+        record(page, 4.0)
+        assert answer_of(page) in {
+            "Accepted: this sounds like reader",
+            "Rejected: this does not sound like reader",  # the encoder has learnt nothing
+        }
+        assert (
+            float(re.findall(r"From (\S+) s of speech", task(page).inner_text().replace("\u00a0", " "))[0])
+            > 1.5
+        )
+        hum = 0.1 * np.sin(2 * np.pi * 100 * np.arange(48_000) / 16_000)
+        choose(page, {"name": "hum.wav", "mimeType": "audio/wav", "buffer": encoded(hum)})
+        refused = task(page).get_by_role("alert").filter(has_text="There is no speech in the recording")
+        refused.get_by_text("Speak a sentence or two, close to the microphone.").wait_for()
+
+
+# --- manners -------------------------------------------------------------------------------------------------
+
+
+@in_a_browser
+def test_nobody_is_recorded_or_read_from_a_file_before_they_agree(address: str, page_of: Opener) -> None:
+    counted = """window.asked = 0; const real = navigator.mediaDevices.getUserMedia;
+    navigator.mediaDevices.getUserMedia = (...a) => { asked += 1; return real.apply(navigator.mediaDevices, a); };"""
+    page = page_of(address, counted)
+    record_button = page.get_by_role("button", name="Record", exact=True)
+    record_button.click()
+    assert page.get_by_text("Say who it is first.").is_visible()
+    assert page.evaluate("document.activeElement.id") == "enrol-name"
+    page.get_by_label("Name of the person").fill("bob")
+    record_button.click()
+    assert page.get_by_text("Ask the person first").is_visible()
+    task(page).locator("input[type=file]").click()  # opens no dialogue: the page would wait for it
+    page.get_by_label("This person knows").check()
+    page.get_by_label("Name of the person").fill("eve")
+    page.keyboard.press("Tab")
+    assert not page.get_by_label("This person knows").is_checked()
+    assert page.evaluate("asked") == 0
+
+
+@in_a_browser
+def test_what_the_page_does_not_do_stands_on_it(address: str, page_of: Opener) -> None:
+    warning = page_of(address).get_by_role("region", name="What this does not do").inner_text()
+    assert "Spoofing and replay are not detected." in warning
+    assert "There is no liveness check." in warning
+
+
+# --- keys ----------------------------------------------------------------------------------------------------
+
+
+@in_a_browser
+def test_a_key_is_asked_for_used_and_never_in_an_address(running: Running, page_of: Opener) -> None:
+    page = page_of(running.address, ready=False)
+    addresses: list[str] = []
+    page.on("request", lambda request: addresses.append(request.url))
+    page.on("websocket", lambda socket: addresses.append(socket.url))
+    field = page.get_by_label("Key of this service")
+    field.wait_for()
+    assert page.evaluate("document.activeElement.id") == "access-key"
+    field.fill("wrong")
+    field.press("Enter")
+    page.get_by_text("The API key is wrong or was revoked.").wait_for()
+
+    key = running.texts[Scope.ADMIN]
+    field.fill(key)
+    page.get_by_role("button", name="Use this key").click()
+    page.get_by_text("Ready. Model: spectra").wait_for()
+    assert not field.is_visible()
+    agree(page, "keyed")
+    choose(page, file(MINE, 1, "a.wav"), file(MINE, 2, "b.wav"))
+    page.get_by_role("button", name="Enrol with 2 recordings").click()
+    page.get_by_text("keyed is enrolled").wait_for()
+    page.get_by_role("button", name="Verify the voice of keyed").click()
+    record(page, 1.6)
+    assert answer_of(page) == "Accepted: this sounds like keyed"
+    assert any(one.startswith("ws:") for one in addresses)
+    assert not any(key in one or "keyed" in one for one in addresses)
+    assert (
+        page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])")
+        == '[{},{},""]'
+    )
+
+    page.reload()
+    field.wait_for()  # forgotten
+    field.fill(key)
+    page.get_by_label("Keep it until this tab is closed").check()
+    field.press("Enter")
+    page.get_by_text("Ready. Model: spectra").wait_for()
+    page.reload()
+    page.get_by_text("Ready. Model: spectra").wait_for()
+    with running.client() as client:
+        client.delete("/voiceprint?name=keyed").raise_for_status()
+
+
+@in_a_browser
+def test_a_key_that_may_not_list_can_still_delete_by_name(running: Running, page_of: Opener) -> None:
+    _, text = running.keys.create([Scope.DELETE])
+    page = page_of(running.address, f"sessionStorage.setItem('voxangle-key', '{text}')")
+    go(page, "Voiceprints")
+    page.get_by_text("does not have the scope 'admin'").wait_for()
+    page.get_by_label("Delete by name").fill("nobody of this name")
+    task(page).get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_role("button", name="Delete for good").click()
+    page.get_by_text("Nobody of this name is enrolled.").wait_for()
+
+
+# --- what goes wrong -----------------------------------------------------------------------------------------
+
+
+@in_a_browser
+def test_refusals_are_told_in_the_service_s_words_with_their_cure(
+    address: str, enrolled: str, page_of: Opener
+) -> None:
+    page = page_of(address)
+    agree(page, enrolled)
+    silent = {"name": "silent.wav", "mimeType": "audio/wav", "buffer": encoded(np.zeros(32_000))}
+    choose(page, file(MINE, 20), silent)
+    page.get_by_role("button", name="Enrol with 2 recordings").click()
+    told = task(page).get_by_role("alert").filter(has_text="The recording is silent (recording 2)")
+    told.get_by_text("Check that the microphone is on and not muted").wait_for()
+    assert "refused" in page.get_by_role("listitem").filter(has_text="Recording 2").get_attribute("class")
+
+    page.get_by_role("button", name="Remove recording 2").click()
+    page.get_by_role("button", name="Enrol with 1 recording").click()
+    page.get_by_text("Somebody of this name is enrolled already.").wait_for()
+    page.get_by_role("button", name="Add these recordings to the voiceprint").click()
+    page.get_by_text(f"Added to the voiceprint of {enrolled}").wait_for()
+
+    go(page, "Verify")
+    page.get_by_label("Who it is claimed to be").fill("nobody")
+    task(page).get_by_role("button", name="Record", exact=True).click()
+    page.get_by_text(
+        "Nobody of this name is enrolled."
+    ).wait_for()  # at once, and not after they spoke in vain
+    task(page).get_by_text("The microphone is off.").wait_for()
+    choose(page, {"name": "letter.pdf", "mimeType": "application/pdf", "buffer": b"%PDF"})
+    page.get_by_text("letter.pdf is no recording.").wait_for()
+
+
+@in_a_browser
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("NotAllowedError", "did not allow the microphone"), ("NotFoundError", "No microphone was found")],
+)
+def test_a_missing_microphone_leaves_files(
+    address: str, enrolled: str, page_of: Opener, name: str, words: str
+) -> None:
+    refusing = (
+        f"navigator.mediaDevices.getUserMedia = async () => {{ throw new DOMException('', '{name}'); }}"
+    )
+    page = page_of(f"{address}/#identify", refusing)
+    task(page).get_by_role("button", name="Record", exact=True).click()
+    task(page).get_by_role("alert").filter(has_text=words).wait_for()
+    choose(page, file(MINE, 21))
+    assert answer_of(page) == f"This sounds like {enrolled}"
+
+
+@in_a_browser
+def test_where_sockets_do_not_get_through_the_recording_itself_does(
+    address: str, enrolled: str, page_of: Opener
+) -> None:
+    page = page_of(f"{address}/#verify", "const Real = WebSocket; window.WebSocket = class extends Real "
+                   "{ constructor(url) { super(String(url).replace('stream', 'nothing')); } }")  # fmt: skip
+    page.get_by_label("Who it is claimed to be").fill(enrolled)
+    record(page, 1.6)
+    assert answer_of(page) == f"Accepted: this sounds like {enrolled}"
+
+
+@in_a_browser
+def test_names_are_text_and_never_markup(address: str, page_of: Opener) -> None:
+    page = page_of(address)
+    name = "<img src=x onerror=alert(1)>"
+    agree(page, name)
+    choose(page, file(OTHER, 1))
+    page.get_by_role("button", name="Enrol with 1 recording").click()
+    page.get_by_text(f"{name} is enrolled").wait_for()
+    go(page, "Voiceprints")
+    page.get_by_role("button", name=f"Delete {name}").click()
+    page.get_by_role("button", name="Delete for good").click()
+    page.get_by_text(f"{name} is deleted").wait_for()
+    assert page.locator("main img").count() == 0
+
+
+# --- decisions -----------------------------------------------------------------------------------------------
+
+
+@in_a_browser
+def test_the_decision_follows_prior_costs_and_the_card_s_threshold(
+    address: str, enrolled: str, page_of: Opener
+) -> None:
+    page = page_of(f"{address}/#verify")
+    page.get_by_label("Who it is claimed to be").fill(enrolled)
+    task(page).get_by_text("What the decision assumes").click()
+    prior = task(page).get_by_label("Prior of one voice")
+    prior.fill("0")
+    choose(page, file(MINE, 22))
+    assert task(page).get_by_role("alert").filter(has_text="must be").is_visible()
+    prior.fill("0.1")
+    task(page).get_by_label("Cost of a false acceptance").fill("1000000")
+    choose(page, file(MINE, 22))
+    assert answer_of(page).startswith("Rejected")
+    assert "at a prior of 0.10\u00a0%" in task(page).inner_text()
+    task(page).get_by_label("Decide by").select_option("eer")
+    choose(page, file(MINE, 22))
+    answered(page, "Accepted")
+    said = task(page).inner_text()
+    assert "cosine 0.500, eer: no trials" in said
+    assert "The model’s card does not know its error rates (no trials)." in said
+
+
+@in_a_browser
+def test_error_rates_are_the_card_s_or_said_to_be_unknown(address: str, page_of: Opener) -> None:
+    page = page_of(address)
+    known = {
+        "name": "eer",
+        "value": 0.5,
+        "source": "40 trials",
+        "false_acceptance": 0.07,
+        "false_rejection": 0.004,
+    }
+    by_score = {"decided_by": "score", "threshold_name": "eer"}
+    rates = "async ([verdict, model]) => (await import('/page/rates.js')).ratesAt(verdict, model)"
+
+    def said(verdict: dict[str, Any], thresholds: list[dict[str, Any]]) -> str:
+        text: str = page.evaluate(rates, [verdict, {"thresholds": thresholds}])
+        return text.replace("\u00a0", " ")
+
+    words = "7 % false acceptances, 0.40 % false rejections, on 40 trials."
+    assert said(by_score, [known]) == words
+    bayes = {"decided_by": "log_likelihood_ratio", "threshold_name": "bayes"}
+    assert said(bayes, []) == "The model’s card does not know them for this threshold."
+    elsewhere = f"It knows them at a cosine of 0.500 (eer): {words}"
+    assert said(bayes, [known]) == f"The model’s card does not know them for this threshold. {elsewhere}"
+    assert said({"decided_by": None}, [known]) == "Nothing decides, so there are none."
+    assert "does not know its error rates" in said(by_score, [{**known, "false_acceptance": None}])
+
+
+# --- sound ---------------------------------------------------------------------------------------------------
+
+
+@in_a_browser
+def test_the_level_is_judged_by_the_loudest_of_the_last_moment(address: str, page_of: Opener) -> None:
+    page = page_of(address)
+    hear = """async ([rate, blocks]) => {
+      const { LevelJudge } = await import("/page/level.js");
+      const judge = new LevelJudge(rate);
+      return blocks.map((block) => judge.hear(Float32Array.from(block)));
+    }"""
+
+    def states(*parts: tuple[float, float]) -> list[str]:
+        """What is said at the end of each part, given its amplitude and seconds."""
+        blocks, ends = [], []
+        for amplitude, seconds in parts:
+            wave = amplitude * np.sin(2 * np.pi * 50 * np.arange(int(800 * seconds)) / 800)
+            blocks += [block.tolist() for block in np.clip(wave, -1, 1).reshape(-1, 80)]
+            ends.append(len(blocks) - 1)
+        found = page.evaluate(hear, [800, blocks])
+        return [found[end]["state"] for end in ends]
+
+    assert states((0.001, 1.0), (0.001, 1.0)) == ["waiting", "quiet"]
+    assert states((0.1, 1.0), (0.001, 1.0), (0.001, 1.0)) == ["good", "good", "quiet"]
+    assert states((3.0, 1.0), (0.1, 1.0), (0.1, 1.0)) == ["clipping", "clipping", "good"]
+    (one,) = page.evaluate(hear, [800, [[0.5] * 80]])
+    assert one["level"] == pytest.approx(20 * np.log10(0.5), abs=1e-3)
+
+
+@in_a_browser
+def test_what_was_recorded_is_sent_as_it_was(address: str, page_of: Opener) -> None:
+    page = page_of(address)
+    made = page.evaluate(
+        """async (blocks) => {
+          const { wavFile } = await import("/page/wav.js");
+          const file = wavFile(blocks.map((one) => Float32Array.from(one)), 44100, "a.wav");
+          return [file.type, [...new Uint8Array(await file.arrayBuffer())]];
+        }""",
+        [[0.0, 0.5, -0.5], [1.0, -1.0, 1.5, -7.0]],
+    )
+    assert made[0] == "audio/wav"
+    samples, rate = soundfile.read(io.BytesIO(bytes(made[1])), dtype="int16")
+    assert rate == 44_100
+    assert samples.tolist() == [0, 16384, -16383, 32767, -32767, 32767, -32767]
+
+
+@in_a_browser
+def test_a_slip_of_the_finger_is_no_recording(address: str, page_of: Opener) -> None:
+    page = page_of(f"{address}/#identify")
+    button = task(page).get_by_role("button")
+    button.nth(0).click()
+    task(page).get_by_role("button", name="Stop").click()
+    page.get_by_text("That was too short to hold a voice.").wait_for()
+    assert not task(page).locator(".outcome").inner_text()
