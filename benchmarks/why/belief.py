@@ -32,6 +32,7 @@ _IN_BATCH, _DOUBT = (
 )
 _BLOCK = 1024
 _BINS = np.linspace(-8, 2, 201)  # of log10 a
+_WIDE = 2  # decades
 _POINTS = 400  # of a ROC curve that is kept
 
 Floats = NDArray[np.float64]
@@ -281,24 +282,31 @@ def draw_belief(found: Mapping[str, dict[str, Any]], path: Path) -> None:
     variants: dict[str, list[dict[str, Any]]] = {}
     for name, one in found.items():
         variants.setdefault(variant_of(name), []).append(one)
-    figure = new_figure(11.4, 1.3 + 2.5 * len(variants))
-    panels = figure.subplots(len(variants), 3, squeeze=False, sharex="col", width_ratios=(1, 1, 0.9))
-    for (variant, seeds), (left, middle, right) in zip(variants.items(), panels, strict=True):
+    swapped = any("detection" in one for one in found.values())
+    figure = new_figure(11.4 if swapped else 7.8, 1.3 + 2.5 * len(variants))
+    panels = figure.subplots(
+        len(variants),
+        3 if swapped else 2,
+        squeeze=False,
+        sharex="col",
+        width_ratios=(1, 1, 0.9)[: 2 + swapped],
+    )
+    for (variant, seeds), row in zip(variants.items(), panels, strict=True):
         several = f", {len(seeds)} seeds" if len(seeds) > 1 else ""
-        _histograms(left, [seed["raw"] for seed in seeds])
-        _histograms(middle, [seed["in_batch"] for seed in seeds])
-        left.set(title=f"{variant}{several}: whole recordings", ylabel="density by decades")
+        _histograms(row[0], [seed["raw"] for seed in seeds])
+        _histograms(row[1], [seed["in_batch"] for seed in seeds])
+        row[0].set(title=f"{variant}{several}: whole recordings", ylabel="density by decades")
         by = {"mean": ", over their batch's mean", "max": ", over their batch's maximum"}
-        middle.set_title(f"crops in training{by.get(seeds[0]['normalise'], '')}")
+        row[1].set_title(f"crops in training{by.get(seeds[0]['normalise'], '')}")
         if "detection" in seeds[0]:
-            _rocs(right, [seed["detection"] for seed in seeds])
-        else:
-            right.set_axis_off()
+            _rocs(row[2], [seed["detection"] for seed in seeds])
+            row[2].set_xlabel("right labels flagged")
+        elif swapped:
+            row[2].set_axis_off()
     _decades([row[0] for row in panels])
     _decades([row[1] for row in panels])
     panels[-1][0].set_xlabel("belief in the label (posterior)")
     panels[-1][1].set_xlabel("belief in the label, normalised")
-    panels[-1][2].set_xlabel("right labels flagged")
     keys = {
         label: key
         for axes in panels.ravel().tolist()
@@ -337,10 +345,13 @@ def _decades(panels: Sequence[Axes]) -> None:
     steps = [patch.get_data() for axes in panels for patch in axes.patches if isinstance(patch, StepPatch)]
     seen = [edges[:-1][values > 0.01 * np.max(values)] for values, edges, _ in steps]
     low, high = (float(end(np.concatenate(seen))) for end in (np.min, np.max))
-    ticks = np.arange(np.floor(low), np.ceil(high + 0.1) + 1)
+    powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
+    # Few decades have more than their ends marked.
+    factors = (1, 2, 5) if high - low < _WIDE else (1,)
+    ticks = [factor * 10.0**power for power in powers for factor in factors]
+    names = [f"{tick:g}" if factors != (1,) else f"$10^{{{np.log10(tick):.0f}}}$" for tick in ticks]
     for axes in panels:
-        axes.set_xlim(low - 0.1, high + 0.2)
-        axes.set_xticks(ticks, [f"$10^{{{tick:.0f}}}$" if tick else "1" for tick in ticks])
+        axes.set_xticks(np.log10(ticks).tolist(), names)
         axes.set_xlim(low - 0.1, high + 0.2)
 
 
