@@ -69,12 +69,14 @@ def test_a_difference_is_not_corrected_for_bias() -> None:
     assert (interval.low, interval.high) == pytest.approx((0.025, 0.975), abs=2e-4)
 
 
-@pytest.mark.parametrize("kind", [Replicates, Differences])
-def test_draws_contract_by_what_noise_adds_to_their_variance(kind: type[Replicates]) -> None:
-    draws = np.linspace(-1, 1, 1001)
+@pytest.mark.parametrize(("kind", "spared"), [(Replicates, 1), (Differences, 0)])
+def test_draws_contract_by_what_noise_adds_to_their_variance(kind: type[Replicates], spared: int) -> None:
+    draws = np.stack([np.linspace(-1, 1, 1001)] * 3, axis=1)
     for growth, contracted in ((1.0, 1.0), (1.36, 0.8), (5.0, np.sqrt(1 / 3)), (0.9, 1.0)):
-        (interval,) = replicates(0, draws, noisy=np.sqrt(growth) * draws, kind=kind).intervals(0.9)
-        assert interval.high == pytest.approx(0.9 * contracted, abs=0.003)
+        noisy = np.sqrt(growth) * np.stack([draws, -draws])
+        intervals = kind(np.zeros(3), draws, np.empty((0, 3)), MANY, noisy).intervals(0.9)
+        ends = [0.9] * spared + [0.9 * contracted] * (3 - spared)
+        assert [one.high for one in intervals] == pytest.approx(ends, abs=0.003)
 
 
 def test_the_noise_is_measured_against_the_draws_that_got_it() -> None:

@@ -52,14 +52,15 @@ class Replicates:
     And they are moved towards the figure, by a factor :math:`\kappa \le 1`, because products of speaker weights
     scatter too much: what is peculiar to a pair of speakers comes in with each of the two, and again with both, three
     times in all (Owen 2007; two-way clustered variances have the same surplus and subtract it, Cameron, Gelbach and
-    Miller 2011, "Robust inference with multiway clustering"). Of an EER that is little, of a minimum cost that few
-    false alarms decide more, and of a difference, where the voices cancel, most of the scatter. How much of the
+    Miller 2011, "Robust inference with multiway clustering"). Of a minimum cost that few false alarms decide that is
+    a good part, and of a difference, where the voices cancel, most of the scatter. Of an EER it is a tenth, and stays:
+    without it intervals held the truth somewhat too rarely (``benchmarks/coverage.py``). How much of the
     variance :math:`V` it is, is found by adding the surplus once more, as noise that is independent from pair to pair:
     if the variance is :math:`V'` then, it is :math:`V - (V' - V)` without, hence :math:`\kappa^2 = 2 - V' / V` (Cook
     and Stefanski 1994, "Simulation-extrapolation estimation"), and not below a third.
 
     Attributes:
-        figures: shape (figures,), of the list as it is.
+        figures: shape (figures,), of the list as it is; the first of them, EER or Cllr, keeps its surplus.
         draws: shape (draws, figures), of the list with its speakers drawn anew; NaN rows where a class was missing.
         left_out: shape (groups, figures), of the list without a group of its speakers.
         speakers: :math:`S`.
@@ -68,6 +69,7 @@ class Replicates:
     """
 
     _bias_corrected: ClassVar[bool] = True
+    _spared: ClassVar[int] = 1
 
     figures: NDArray[np.float64]
     draws: NDArray[np.float64]
@@ -126,6 +128,7 @@ class Replicates:
         variance, more = plain[whole].var(axis=0), self.noisy[:, whole].var(axis=(0, 1))
         growth = np.divide(more, variance, out=np.ones_like(more), where=variance > _ROUNDING**2)
         kappa_squared: NDArray[np.float64] = np.clip(2 - growth, 1 / 3, 1)
+        kappa_squared[: self._spared] = 1
         return kappa_squared
 
 
@@ -135,10 +138,11 @@ class Differences(Replicates):
 
     Their interval is that of a single system without the correction for bias (:math:`z_0 = 0`): what a minimum over
     thresholds flatters both systems by cancels, and the correction would add its own noise (by measurement,
-    ``benchmarks/coverage.py``).
+    ``benchmarks/coverage.py``). No figure keeps the surplus, which in a difference is most of the scatter.
     """
 
     _bias_corrected: ClassVar[bool] = False
+    _spared: ClassVar[int] = 0
 
     def p_values(self) -> list[float]:
         r"""Of each figure: how well 0 agrees with it, two-sided.
