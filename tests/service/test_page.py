@@ -19,6 +19,7 @@ import soundfile
 import torch
 
 from tests.conftest import voice
+from tests.service.accessibility import faults
 from tests.service.browser import browser as opened_browser
 from tests.service.conftest import Running
 from tests.service.toys import SpectrumEmbedder, encoded, problem, served
@@ -551,6 +552,112 @@ def test_error_rates_are_the_card_s_or_said_to_be_unknown(address: str, page_of:
     assert said(bayes, [known]) == f"The model’s card does not know them for this threshold. {elsewhere}"
     assert said({"decided_by": None}, [known]) == "Nothing decides, so there are none."
     assert "does not know its error rates" in said(by_score, [{**known, "false_acceptance": None}])
+
+
+# --- for everybody -------------------------------------------------------------------------------------------
+
+
+@in_a_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_task_is_readable_named_and_fits_a_phone(
+    address: str, enrolled: str, page_of: Opener, scheme: str
+) -> None:
+    page = page_of(
+        address, viewport={"width": 360, "height": 740}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    page.get_by_role("button", name="Record", exact=True).click()  # and is told what is missing
+    assert faults(page) == []
+    agree(page, "a name so long that it has to be broken somewhere: " + 40 * "w")
+    choose(page, file(MINE, 30))
+    assert faults(page) == []
+    go(page, "Verify")
+    page.get_by_label("Who it is claimed to be").fill(enrolled)
+    start(page, 1.4)
+    assert faults(page) == []
+    assert page.evaluate("document.getAnimations().length") == 0
+    task(page).get_by_role("button", name="Stop").click()
+    answer_of(page)
+    task(page).get_by_text("What was measured").click()
+    task(page).get_by_text("What the decision assumes").click()
+    assert faults(page) == []
+    page.get_by_label("Who it is claimed to be").fill("nobody")
+    choose(page, file(MINE, 31))
+    page.get_by_text("There is no such voiceprint").first.wait_for()
+    assert faults(page) == []
+    go(page, "Identify")
+    choose(page, file(OTHER, 31))
+    answer_of(page)
+    assert faults(page) == []
+    go(page, "Voiceprints")
+    page.get_by_role("button", name=f"Delete {enrolled}").click()
+    assert faults(page) == []
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 1200, "height": 900})
+    assert faults(page) == []
+
+
+@in_a_browser
+def test_everything_can_be_done_by_keyboard(address: str, page_of: Opener) -> None:
+    page = page_of(address)
+    keys = page.keyboard
+
+    def tab_to(role: str, name: str) -> None:
+        wanted = page.get_by_role(role, name=name, exact=True)
+        for _ in range(30):
+            keys.press("Tab")
+            if wanted.evaluate("one => one === document.activeElement"):
+                outline = wanted.evaluate("one => getComputedStyle(one).outlineStyle")
+                assert outline != "none", f"the focus of {name} cannot be seen"
+                return
+        raise AssertionError(f"{name} cannot be reached")
+
+    keys.press("Tab")
+    keys.press("Enter")  # skips to the tasks
+    tab_to("textbox", "Name of the person")
+    keys.type("keyboardist")
+    tab_to("checkbox", "This person knows what is kept and what it is used for, and agrees.")
+    keys.press("Space")
+    tab_to("button", "Record")
+    keys.press("Enter")
+    page.get_by_role("button", name="Stop").wait_for()
+    while float(task(page).get_by_role("timer").inner_text().split()[0]) < 1.6:
+        page.wait_for_timeout(50)
+    keys.press("Space")
+    page.get_by_role("button", name="Enrol with 1 recording").wait_for()
+    tab_to("button", "Enrol with 1 recording")
+    keys.press("Enter")
+    answered(page, "keyboardist is enrolled")
+    tab_to("button", "Verify the voice of keyboardist")
+    keys.press("Enter")
+    assert page.evaluate("document.activeElement.textContent") == "Verify a claim"
+    page.reload()
+    keys.press("Tab")
+    tab_to("link", "Voiceprints")
+    keys.press("Enter")
+    page.get_by_role("button", name="Delete keyboardist").wait_for()
+    tab_to("button", "Delete keyboardist")
+    keys.press("Enter")
+    assert page.evaluate("document.activeElement.textContent") == "Keep it"  # the harmless one first
+    keys.press("Tab")
+    keys.press("Enter")
+    answered(page, "keyboardist is deleted")
+
+
+@in_a_browser
+def test_what_changes_is_told_to_who_hears_the_page(address: str, enrolled: str, page_of: Opener) -> None:
+    page = page_of(f"{address}/#verify")
+    meter = task(page).get_by_role("meter")
+    assert meter.get_attribute("aria-valuetext") == "The microphone is off"
+    page.get_by_label("Who it is claimed to be").fill(enrolled)
+    start(page, 1.6)
+    assert "The level is good." in meter.get_attribute("aria-valuetext")
+    assert -60 < int(meter.get_attribute("aria-valuenow")) < 0
+    task(page).get_by_role("button", name="Stop").click()
+    answer_of(page)
+    spoken = task(page).locator(".unseen[role=status]").inner_text()
+    assert spoken.startswith(f"Accepted: this sounds like {enrolled}. Probability of one voice ")
+    scale = task(page).get_by_role("img").get_attribute("aria-label")
+    assert re.match(r"Log-likelihood ratio \S+ on a scale from -10 .* the threshold is 0\.00\.$", scale)
 
 
 # --- sound ---------------------------------------------------------------------------------------------------
