@@ -136,7 +136,9 @@ def page_of(chrome: Any) -> Iterator[Opener]:
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that asks for no key; what a test enrols it names after itself."""
-    settings = Settings(requests_per_minute=1e6, burst=1_000_000, decoders=1, seconds=20, recordings=4)
+    settings = Settings(
+        requests_per_minute=1e6, burst=1_000_000, decoders=1, seconds=20, recordings=4, body_bytes=2**21
+    )
     with open_store(tmp_path_factory.mktemp("page") / "prints.sqlite") as store:
         yield Service(SpectrumEmbedder(), store, None, settings, hears="level")
 
@@ -457,6 +459,23 @@ def test_refusals_are_told_in_the_service_s_words_with_their_cure(
 
 
 @in_a_browser
+def test_what_is_too_much_is_told_before_it_is_sent(address: str, page_of: Opener) -> None:
+    page = page_of(address)
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.method))
+    agree(page, "much")
+    page.get_by_role("button", name="Enrol", exact=True).click()
+    page.get_by_text("Record the person first, or choose a file.").wait_for()
+    choose(page, *(file(MINE, 40) for _ in range(5)))
+    page.get_by_role("button", name="Enrol with 5 recordings").click()
+    page.get_by_text("This service takes 4 recordings at once.").wait_for()
+    go(page, "Identify")
+    choose(page, {"name": "long.wav", "mimeType": "audio/wav", "buffer": bytes(3 * 2**20)})
+    page.get_by_text("3.0\u00a0MB are too much: this service takes 2.0\u00a0MB at once.").wait_for()
+    assert "POST" not in sent
+
+
+@in_a_browser
 @pytest.mark.parametrize(
     ("name", "words"),
     [("NotAllowedError", "did not allow the microphone"), ("NotFoundError", "No microphone was found")],
@@ -629,7 +648,7 @@ def test_everything_can_be_done_by_keyboard(address: str, page_of: Opener) -> No
     answered(page, "keyboardist is enrolled")
     tab_to("button", "Verify the voice of keyboardist")
     keys.press("Enter")
-    assert page.evaluate("document.activeElement.textContent") == "Verify a claim"
+    page.locator("#verify-title:focus").wait_for()
     page.reload()
     keys.press("Tab")
     tab_to("link", "Voiceprints")

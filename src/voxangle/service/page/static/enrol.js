@@ -2,7 +2,7 @@
 
 import { button, element, present, setError } from "./dom.js";
 import { measuresBox, notesBox } from "./findings.js";
-import { tooLarge } from "./limits.js";
+import { checkSize } from "./limits.js";
 import { asProblem, problemBox } from "./problems.js";
 import { Recorder } from "./recorder.js";
 import { count, megabytes, seconds } from "./wording.js";
@@ -85,18 +85,15 @@ export class Enrol {
     if (!this.#allowed()) return;
     const { service, model, history } = this.#page;
     const files = this.#takes.map((take) => take.file);
-    const wrong = files.length
-      ? files.length > model.limits.recordings
-        ? `At most ${model.limits.recordings} recordings can be sent at once. Remove some.`
-        : tooLarge(files, model)
-      : "Record the person first, or choose a file.";
-    if (wrong) {
-      present(this.#outcome, element("p", { class: "problem", role: "alert" }, wrong));
+    if (!files.length) {
+      const text = "Record the person first, or choose a file.";
+      present(this.#outcome, element("p", { class: "problem", role: "alert" }, text));
       return;
     }
     const name = this.#name.value.trim();
     this.#wait(true);
     try {
+      checkSize(files, model);
       const done = await service.enrol(name, files, add);
       this.#enrolled(done, add);
       history.add("Enrol", "done", `${name}: ${count(done.voiceprint.recordings, "recording")}`);

@@ -2,7 +2,7 @@
 
 import { element, present } from "./dom.js";
 import { answerOf, identifiedBox } from "./identified.js";
-import { tooLarge } from "./limits.js";
+import { checkSize } from "./limits.js";
 import { asProblem, problemBox } from "./problems.js";
 import { Recorder } from "./recorder.js";
 import { RuleForm } from "./rule.js";
@@ -34,14 +34,10 @@ export class Identify {
 
   async #identify(take) {
     const { service, model, history } = this.#page;
-    const wrong = tooLarge([take.file], model);
-    if (wrong) {
-      present(this.#outcome, element("p", { class: "problem", role: "alert" }, wrong));
-      return;
-    }
     this.#recorder.busy = true;
     present(this.#outcome, element("p", { class: "hint" }, "Comparing the voice with all that are enrolled …"));
     try {
+      checkSize([take.file], model);
       const found = await service.identify(take.file, this.#rule.read());
       present(this.#outcome, identifiedBox(found, model));
       history.add("Identify", ...answerOf(found));

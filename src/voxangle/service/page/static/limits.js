@@ -1,13 +1,26 @@
 // What the service would refuse for its size, said before it is sent.
 
-import { megabytes } from "./wording.js";
+import { Problem } from "./service.js";
+import { count, megabytes } from "./wording.js";
 
 const FORM = 4096; // bytes of a form beside its files
 
-/** Why the files are too large to be sent together; empty where they are not. @param {File[]} files */
-export function tooLarge(files, model) {
+/**
+ * Look whether files can be sent together.
+ *
+ * @param {File[]} files
+ * @param {object} model of /v1/model
+ * @throws {Problem} they are too many or too large.
+ */
+export function checkSize(files, { limits }) {
   const bytes = files.reduce((sum, file) => sum + file.size, FORM);
-  const most = model.limits.body_bytes;
-  if (bytes <= most) return "";
-  return `${megabytes(bytes)} are too much: this service takes ${megabytes(most)} at once. Send shorter recordings, or fewer.`;
+  const cure = "Send shorter recordings, or fewer.";
+  if (files.length > limits.recordings) {
+    const detail = `This service takes ${count(limits.recordings, "recording")} at once.`;
+    throw new Problem({ code: "too-many-recordings", title: "There are too many recordings", detail, cure });
+  }
+  if (bytes > limits.body_bytes) {
+    const detail = `${megabytes(bytes)} are too much: this service takes ${megabytes(limits.body_bytes)} at once.`;
+    throw new Problem({ code: "too-large", title: "The recordings are too large", detail, cure });
+  }
 }

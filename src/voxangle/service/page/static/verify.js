@@ -1,7 +1,7 @@
 // Verifying a claim: by microphone with a score that grows, or by a file.
 
 import { element } from "./dom.js";
-import { tooLarge } from "./limits.js";
+import { checkSize } from "./limits.js";
 import { LiveVerification } from "./live.js";
 import { asProblem, problemBox } from "./problems.js";
 import { Recorder } from "./recorder.js";
@@ -97,8 +97,7 @@ export class Verify {
   }
 
   #send(name, take) {
-    const wrong = tooLarge([take.file], this.#page.model);
-    if (wrong) throw Object.assign(new Error(wrong), { title: "The recording is too large", code: "too-large", detail: wrong, cure: "", request: "", recording: null });
+    checkSize([take.file], this.#page.model);
     return this.#page.service.verify(name, take.file, this.#rule.read());
   }
 
