@@ -1,7 +1,7 @@
 """How often intervals hold the truth, and how often two equal systems are called different, by simulation.
 
 ``python -m benchmarks.coverage [--lists 1000] [--replicates 1000] [--speakers 60 100 150] [--voices plain | hard]
-[--seed 0] [--out FILE]``
+[--alone] [--seed 0] [--out FILE]``
 
 The voices are those of a two-covariance model with a spread of their own: a speaker's mean (two kinds of voice, as men
 and women are), a deviation of each session and one of each utterance, whose size differs from speaker to speaker, so
@@ -17,6 +17,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,9 +144,18 @@ def error_rates(target: NDArray[np.float64], nontarget: NDArray[np.float64]) -> 
 
 
 def coverage(
-    voices: Voices, truth: NDArray[np.float64], speakers: int, lists: int, replicates: int, seed: int
+    voices: Voices,
+    truth: NDArray[np.float64],
+    speakers: int,
+    lists: int,
+    replicates: int,
+    seed: int,
+    *,
+    alone: bool = False,
 ) -> dict[str, Counter[str]]:
     """In how many lists each figure's interval holds the truth, lies above it, below it; by what is drawn again.
+
+    With ``alone`` speakers are, and neither trials nor sessions.
 
     ``plain`` are the lists of which nothing is said, ``plain and held`` those of them that hold the truth.
     """
@@ -154,11 +164,11 @@ def coverage(
         random = np.random.default_rng([seed, speakers, number])
         drawn = voices.trials(random, speakers)
         told = drawn.scores, drawn.target, drawn.enrol, drawn.test
-        by_method = {"trials": _trial_by_trial(drawn, replicates, random)}
-        for name, sessions in (
-            ("speakers", (None, None)),
-            ("speakers x sessions", (drawn.enrol_session, drawn.test_session)),
-        ):
+        by_method = {} if alone else {"trials": _trial_by_trial(drawn, replicates, random)}
+        methods: dict[str, Any] = {"speakers": (None, None)}
+        if not alone:
+            methods["speakers x sessions"] = (drawn.enrol_session, drawn.test_session)
+        for name, sessions in methods.items():
             result = bootstrap(
                 *told,
                 priors=_PRIORS,
@@ -232,6 +242,7 @@ def main() -> None:
     parser.add_argument("--targets", type=int, help="of each speaker, else as the voices have it")
     parser.add_argument("--nontargets", type=int, help="likewise")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--alone", action="store_true", help="our intervals over speakers and nothing else")
     parser.add_argument("--out", type=Path, help="a JSON file to write")
     options = parser.parse_args()
     given = {name: getattr(options, name) for name in ("targets", "nontargets") if getattr(options, name)}
@@ -244,7 +255,15 @@ def main() -> None:
         "options": vars(options) | {"out": None},
     }
     for speakers in options.speakers:
-        found = coverage(voices, truth, speakers, options.lists, options.replicates, options.seed)
+        found = coverage(
+            voices,
+            truth,
+            speakers,
+            options.lists,
+            options.replicates,
+            options.seed,
+            alone=options.alone,
+        )
         for method, counts in found.items():
             for figure in _FIGURES:
                 line = (
@@ -257,6 +276,9 @@ def main() -> None:
                     share = _binomial(counts[f"{figure} plain and held"], plain)
                     line += f"; {_FEW_ALARMS} false alarms or more: {share} of {plain}"
                 print(line, flush=True)
+        if options.alone:
+            content[str(speakers)] = {"coverage": found}
+            continue
         called = false_alarms(voices, speakers, options.lists, options.replicates, options.seed)
         for figure in _FIGURES:
             share = _binomial(called[figure], options.lists)

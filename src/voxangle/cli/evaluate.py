@@ -150,8 +150,7 @@ def evaluate(
     """Error rates of a model on trial lists, with 95 % intervals over speakers."""
     from voxangle.reporting.players import clips_below
     from voxangle.scoring import Protocol
-    from voxangle.scoring.evaluate import evaluate as evaluate_list
-    from voxangle.scoring.system import known_of, model_of
+    from voxangle.scoring.system import evaluate_lists, model_of
 
     _check_options(trials, models, corpus, only, by_condition)
     _check_belongings(
@@ -206,23 +205,21 @@ def evaluate(
         embedded = embed_tested(embedder, tested, console)
         tested, clips = tested.without(embedded.unusable), embedded.clips()
         calibrator = _calibrator(embedder, embedded)
-        results = [
-            evaluate_list(
-                embedded.embeddings,
-                one,
-                protocol=asked,
-                model=model_of(embedder),
-                mean=mean,
-                backend=backend,
-                normalisation=normaliser,
-                calibration=calibrator,
-                draw_sessions=draw_sessions,
-                notes=[*tested.notes, *tested.trained_on(embedder.card)],
-                replicates=replicates,
-                **known_of(one, embedded.manifest, by_condition=by_condition),
-            )
-            for one in tested.lists
-        ]
+        results = evaluate_lists(
+            embedded.embeddings,
+            tested.lists,
+            model=model_of(embedder),
+            protocol=asked,
+            mean=mean,
+            backend=backend,
+            normalisation=normaliser,
+            calibration=calibrator,
+            manifest=embedded.manifest,
+            by_condition=by_condition,
+            draw_sessions=draw_sessions,
+            notes=[*tested.notes, *tested.trained_on(embedder.card)],
+            replicates=replicates,
+        )
         # Results of two protocols lie in two folders, for each has one result a list.
         ways = ["mean-subtracted"] * bool(mean) + ["plda"] * bool(backend) + ([norm] if norm else [])
         target = folder / "-".join(["evaluation", *ways])

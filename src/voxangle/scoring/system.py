@@ -21,7 +21,7 @@ from voxangle.scoring.embedding_set import SEED, EmbeddingSet, drawn_rows, keys_
 from voxangle.scoring.evaluate import Calibrator, evaluate
 from voxangle.scoring.mean_embedding import MeanEmbedding
 from voxangle.scoring.plda import PLDA
-from voxangle.scoring.result import AveragedSplit, LearntFrom, Model, Result
+from voxangle.scoring.result import AveragedSplit, LearntFrom, Model, Protocol, Result
 from voxangle.scoring.score_normalisation import ScoreNormaliser
 
 __all__ = [
@@ -144,6 +144,7 @@ def evaluate_lists(
     lists: Sequence[Trials],
     *,
     model: Model,
+    protocol: Protocol | None = None,
     mean: MeanEmbedding | None = None,
     backend: PLDA | None = None,
     normalisation: ScoreNormaliser | None = None,
@@ -159,6 +160,7 @@ def evaluate_lists(
         evaluate(
             embeddings,
             trials,
+            protocol=protocol,
             mean=mean,
             backend=backend,
             normalisation=normalisation,
