@@ -37,6 +37,7 @@ from benchmarks.why.belief import belief_in_words, draw_belief, least_believed, 
 from benchmarks.why.course import course_in_words, draw_course, read_course
 from benchmarks.why.gradient import draw_gradient, gradient_in_words, measure_gradient
 from benchmarks.why.learnt import Learnt, name_runs
+from benchmarks.why.style import house_style
 from voxangle.console import counting
 from voxangle.errors import VoxangleError
 from voxangle.scoring.machine import Machine
@@ -78,7 +79,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--format", choices=("svg", "png"), default="svg", help="of the pictures")
     options = parser.parse_args(arguments)
     try:
-        _measure(options, f"python -m benchmarks.why {shlex.join(arguments)}")
+        with house_style():
+            _measure(options, f"python -m benchmarks.why {shlex.join(arguments)}")
     except VoxangleError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -23,6 +24,7 @@ __all__ = [
     "STYLES",
     "VERMILION",
     "finish",
+    "house_style",
     "new_figure",
     "running_mean",
 ]
@@ -35,14 +37,21 @@ COLOURS = (BLUE, VERMILION, GREEN, PURPLE, "#E69F00", "#56B4E9", "#000000")
 STYLES: tuple[LineStyle, ...] = ("-", "--", "-.", ":")
 
 _DOTS_PER_INCH = 160
+_SETTINGS = {
+    "svg.hashsalt": "voxangle",
+    "font.size": 10.5,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+}
+
+
+def house_style() -> AbstractContextManager[None]:
+    """Matplotlib's settings while figures are drawn, and no longer."""
+    return mpl.rc_context(_SETTINGS)
 
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty one, inches wide and high."""
-    mpl.rcParams["svg.hashsalt"] = "voxangle"
-    mpl.rcParams["font.size"] = 10.5
-    mpl.rcParams["axes.titlesize"] = 11
-    mpl.rcParams["axes.titlelocation"] = "left"
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -27,7 +27,7 @@ def programs() -> dict[str, Programs]:
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if debian:
         found["debian"] = debian[-1].parent
-    return {name: folder for name, folder in found.items() if _usable(folder / "initdb")}
+    return {name: folder for name, folder in found.items() if (folder / "initdb").exists()}
 
 
 @contextmanager
@@ -40,6 +40,7 @@ def server(folder: Programs) -> Iterator[str]:
         # A server refuses to run as root.
         user = next(name for name in ("postgres", "nobody") if _exists(name))
         shutil.chown(home, user)
+        folder = _reachable(folder, home)
     try:
         options = ["--auth=trust", "--username=voxangle", "--no-sync", "--encoding=UTF8", "--no-locale"]
         _run(user, folder / "initdb", "-D", home / "data", *options)
@@ -54,11 +55,17 @@ def server(folder: Programs) -> Iterator[str]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _usable(program: Path) -> bool:
-    """Whether it is there, also for the user whom root runs it as."""
-    return program.exists() and (
-        os.geteuid() != 0 or all(folder.stat().st_mode & 0o001 for folder in (program, *program.parents))
-    )
+def _reachable(folder: Programs, home: Path) -> Programs:
+    """The programs where another user than root may run them: copied, where root's own folders are around them."""
+    if all(above.stat().st_mode & 0o001 for above in (folder, *folder.parents)):
+        return folder
+    package = folder.parents[1]
+    shutil.copytree(package, home / package.name, symlinks=True)
+    if (
+        libraries := package.with_name(f"{package.name}.libs")
+    ).exists():  # where the wheel's programs look for them
+        shutil.copytree(libraries, home / libraries.name)
+    return home / folder.relative_to(package.parent)
 
 
 def _exists(name: str) -> bool:

@@ -172,9 +172,11 @@ def test_vectors_that_have_no_direction_are_refused(store: VoiceprintStore, bad:
 
 
 def test_the_audit_trail_names_nobody_and_outlives_the_print(store: VoiceprintStore) -> None:
-    entry = store.enrol("ada lovelace", MODEL, [recording(1)], actor="clerk")
+    entry = store.enrol(
+        "lovelace", MODEL, [recording(1)], actor="clerk"
+    )  # no hexadecimal digits, as ids have
     store.note("verify", actor="door", print_id=entry.id, model=MODEL, accepted=True)
-    store.delete(["ada lovelace"], actor="officer")
+    store.delete(["lovelace"], actor="officer")
     trail = store.audit()
     assert [(one.actor, one.action) for one in trail] == [
         ("officer", "delete"),
@@ -183,7 +185,7 @@ def test_the_audit_trail_names_nobody_and_outlives_the_print(store: VoiceprintSt
     ]
     assert {one.print_id for one in trail} == {entry.id}
     assert trail[1].detail == {"accepted": True}
-    assert "ada" not in repr(trail)
+    assert "lovelace" not in repr(trail)
     store.enrol("bob", MODEL, [recording(2)], actor="clerk")
     assert len(store.audit(print_id=entry.id)) == 3
     assert [one.action for one in store.audit(limit=2)] == ["enrol", "delete"]
