@@ -37,17 +37,18 @@ COLOURS = (BLUE, VERMILION, GREEN, PURPLE, "#E69F00", "#56B4E9", "#000000")
 STYLES: tuple[LineStyle, ...] = ("-", "--", "-.", ":")
 
 _DOTS_PER_INCH = 160
-_SETTINGS = {
-    "svg.hashsalt": "voxangle",
-    "font.size": 10.5,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-}
 
 
 def house_style() -> AbstractContextManager[None]:
     """Matplotlib's settings while figures are drawn, and no longer."""
-    return mpl.rc_context(_SETTINGS)
+    return mpl.rc_context(
+        {
+            "svg.hashsalt": "voxangle",
+            "font.size": 10.5,
+            "axes.titlesize": 11,
+            "axes.titlelocation": "left",
+        }
+    )
 
 
 def new_figure(width: float, height: float) -> Figure:
