@@ -360,6 +360,28 @@ def test_nobody_is_recorded_or_read_from_a_file_before_they_agree(address: str, 
 
 
 @in_a_browser
+def test_a_microphone_that_comes_after_its_task_was_left_is_closed(address: str, page_of: Opener) -> None:
+    late = """window.tracks = []; const real = navigator.mediaDevices.getUserMedia;
+    const given = new Promise((give) => (window.give = give));
+    navigator.mediaDevices.getUserMedia = async (...a) => {
+      await given;
+      const stream = await real.apply(navigator.mediaDevices, a);
+      tracks.push(...stream.getTracks());
+      return stream;
+    };"""
+    page = page_of(f"{address}/#identify", late)
+    task(page).get_by_role("button", name="Record", exact=True).click()
+    task(page).get_by_text("Waiting for the microphone").wait_for()
+    go(page, "Enrol")
+    page.get_by_role("heading", name="Enrol a voice").wait_for()
+    page.evaluate("give()")
+    page.wait_for_function("tracks.length === 1 && tracks[0].readyState === 'ended'")
+    go(page, "Identify")
+    task(page).get_by_text("The microphone is off.").wait_for()
+    record(page, 0.6)  # and it can be opened again
+
+
+@in_a_browser
 def test_what_the_page_does_not_do_stands_on_it(address: str, page_of: Opener) -> None:
     warning = page_of(address).get_by_role("region", name="What this does not do").inner_text()
     assert "Spoofing and replay are not detected." in warning

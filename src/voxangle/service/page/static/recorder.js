@@ -24,7 +24,7 @@ export class Recorder {
   #parts = {};
   #hooks;
   #microphone = null;
-  #opening = false;
+  #recording = null; // the one that runs or waits for the microphone; another object for each
   #blocks = [];
   #judge = null;
   #said = { state: null, at: -Infinity };
@@ -76,9 +76,12 @@ export class Recorder {
     this.#parts.file.disabled = busy;
   }
 
-  /** End the recording and hand it over. */
+  /** End the recording and hand it over; where the microphone is still awaited, there is none. */
   stop() {
-    if (!this.#microphone) return;
+    if (!this.#microphone) {
+      this.cancel();
+      return;
+    }
     const { rate } = this.#microphone;
     const blocks = this.#blocks;
     const length = this.#length();
@@ -92,41 +95,49 @@ export class Recorder {
     this.#hooks.taken([new Take(wavFile(blocks, rate, `recording-${this.#taken}.wav`), length, true)]);
   }
 
-  /** End the recording, and forget it. */
+  /** End the recording, and forget it; a microphone that is still awaited is closed when it comes. */
   cancel() {
-    if (!this.#microphone) return;
-    this.#microphone.close();
+    if (!this.#recording) return;
+    this.#recording = null;
+    this.#microphone?.close();
     this.#microphone = null;
     this.#show("Record", "The microphone is off.");
     this.#meter(FLOOR, "off");
   }
 
   async #start() {
-    if (this.#opening || !this.#hooks.allowed()) return;
+    if (this.#recording || !this.#hooks.allowed()) return;
     this.#fail("");
-    this.#opening = true;
+    const recording = (this.#recording = {});
+    const current = () => this.#recording === recording;
     this.#parts.text.textContent = "Waiting for the microphone …";
+    let microphone;
     try {
-      this.#blocks = [];
-      this.#microphone = await openMicrophone(
-        (block) => this.#hear(block),
-        () => this.stop(),
+      microphone = await openMicrophone(
+        (block) => current() && this.#hear(block),
+        () => current() && this.stop(),
       );
-      this.#judge = new LevelJudge(this.#microphone.rate);
-      this.#said = { state: null, at: -Infinity };
-      this.#parts.clock.textContent = seconds(0);
-      this.#show("Stop", STATES.waiting);
-      this.#hooks.begun?.(this.#microphone.rate);
     } catch (error) {
-      this.#parts.text.textContent = "The microphone is off.";
+      if (!current()) return;
+      this.cancel();
       this.#fail(error.message);
-    } finally {
-      this.#opening = false;
+      return;
     }
+    if (!current()) {
+      microphone.close(); // nobody waits for it any more
+      return;
+    }
+    this.#microphone = microphone;
+    this.#blocks = [];
+    this.#judge = new LevelJudge(microphone.rate);
+    this.#said = { state: null, at: -Infinity };
+    this.#parts.clock.textContent = seconds(0);
+    this.#show("Stop", STATES.waiting);
+    this.#hooks.begun?.(microphone.rate);
   }
 
   #hear(block) {
-    if (!this.#microphone) return; // the last ones on their way
+    if (!this.#microphone) return; // it is only being opened
     this.#blocks.push(block);
     this.#hooks.heard?.(block);
     const { level, state } = this.#judge.hear(block);
