@@ -32,7 +32,7 @@ from voxangle.errors import (
 from voxangle.runtime.card import Calibration
 from voxangle.runtime.measures import RecordingMeasures
 from voxangle.voiceprints.exact_index import ExactIndex
-from voxangle.voiceprints.names import person
+from voxangle.voiceprints.names import new_person, person
 from voxangle.voiceprints.sealing import KEY_VARIABLE, Sealing, sealing_for
 from voxangle.voiceprints.store import (
     AuditEvent,
@@ -194,7 +194,7 @@ class SqlStore(VoiceprintStore):
         actor: str,
     ) -> Entry:
         """See ``VoiceprintStore``."""
-        name = person(name)
+        name = new_person(name)
         now = datetime.now(UTC)
         entry = _entry(uuid.uuid4().hex, name, model, calibration, recordings, now, now)
         with self._change() as (sql, revision):
@@ -309,6 +309,7 @@ class SqlStore(VoiceprintStore):
         with self._change() as (sql, revision):
             for one in prints:
                 entry = one.entry
+                new_person(entry.name)
                 there = sql.rows(
                     "SELECT p.number FROM prints p JOIN models m ON m.number = p.model "
                     "WHERE (p.name = ? AND m.id = ?) OR p.id = ?",
