@@ -382,6 +382,31 @@ def test_a_microphone_that_comes_after_its_task_was_left_is_closed(address: str,
 
 
 @in_a_browser
+def test_a_recording_belongs_to_who_agreed_to_it(address: str, page_of: Opener) -> None:
+    page = page_of(address)
+    agree(page, "dora")
+    choose(page, file(MINE, 50))
+    start(page, 1.6)
+    page.get_by_role("button", name="Enrol with 1 recording").click()
+    answered(page, "dora is enrolled")  # with the recording that still ran
+    assert "2 recordings" in task(page).locator(".outcome").inner_text()
+    page.get_by_role("button", name="Record", exact=True).wait_for()
+    assert page.get_by_text("None yet.").is_visible()
+
+    for withdraw in ("another name", "no consent"):
+        agree(page, "cy")
+        start(page, 0.8)
+        if withdraw == "another name":
+            page.get_by_label("Name of the person").fill("eve")
+            page.keyboard.press("Tab")
+        else:
+            page.get_by_label("This person knows").uncheck()
+        page.get_by_role("button", name="Record", exact=True).wait_for()
+        assert task(page).get_by_text("The microphone is off.").is_visible()
+        assert page.get_by_text("None yet.").is_visible()
+
+
+@in_a_browser
 def test_what_the_page_does_not_do_stands_on_it(address: str, page_of: Opener) -> None:
     warning = page_of(address).get_by_role("region", name="What this does not do").inner_text()
     assert "Spoofing and replay are not detected." in warning

@@ -30,9 +30,16 @@ export class Enrol {
       taken: (takes) => this.#take(takes),
     });
     // Consent is of a person: another name, another question.
-    this.#name.addEventListener("change", () => (this.#consent.checked = false));
+    this.#name.addEventListener("change", () => this.#withdraw());
+    this.#consent.addEventListener("change", () => this.#consent.checked || this.#withdraw());
     this.#send.addEventListener("click", () => this.#enrol(false));
     this.#show();
+  }
+
+  /** Nobody agrees any more: what is being recorded is forgotten. */
+  #withdraw() {
+    this.#consent.checked = false;
+    this.#recorder.cancel();
   }
 
   #allowed() {
@@ -84,6 +91,7 @@ export class Enrol {
   async #enrol(add) {
     if (!this.#allowed()) return;
     const { service, model, history } = this.#page;
+    this.#recorder.stop(); // what is still being recorded is of this person, and of nobody after
     const files = this.#takes.map((take) => take.file);
     if (!files.length) {
       const text = "Record the person first, or choose a file.";
@@ -116,7 +124,7 @@ export class Enrol {
     this.#takes = [];
     this.#show();
     this.#name.value = "";
-    this.#consent.checked = false;
+    this.#withdraw();
     present(
       this.#outcome,
       element(
