@@ -620,6 +620,79 @@ def test_error_rates_are_the_card_s_or_said_to_be_unknown(address: str, page_of:
     assert "does not know its error rates" in said(by_score, [{**known, "false_acceptance": None}])
 
 
+@in_a_browser
+def test_an_answer_is_of_what_was_asked_when_the_recording_began(
+    address: str, enrolled: str, page_of: Opener
+) -> None:
+    page = page_of(f"{address}/#verify")
+    name = page.get_by_label("Who it is claimed to be")
+    history = page.get_by_role("list", name="This visit")
+    name.fill(enrolled)
+    start(page, 1.6)
+    name.fill("bob")
+    task(page).get_by_role("button", name="Stop").click()
+    assert answer_of(page) == f"Accepted: this sounds like {enrolled}"
+    assert f"{enrolled}: accepted" in history.inner_text()
+    assert "bob" not in history.inner_text()
+
+    name.fill(enrolled)
+    start(page, 1.6)
+    choose(page, file(OTHER, 23))  # and the microphone is off
+    answered(page, f"Rejected: this does not sound like {enrolled}")
+    task(page).get_by_text("The microphone is off.").wait_for()
+
+    name.fill("nobody")
+    choose(page, file(OTHER, 23))
+    name.fill("bob")
+    history.get_by_text("nobody: There is no such voiceprint").wait_for()
+
+
+@in_a_browser
+def test_nothing_is_decided_by_a_rule_that_does_not_hold(
+    address: str, enrolled: str, page_of: Opener
+) -> None:
+    page = page_of(f"{address}/#identify")
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.method))
+    task(page).get_by_text("What the decision assumes").click()
+    prior = task(page).get_by_label("Prior of somebody enrolled")
+    prior.fill("")
+    choose(page, file(MINE, 24))
+    task(page).locator(".rule").get_by_role("alert").wait_for()
+    prior.fill("10")
+    start(page, 1.6)
+    prior.fill("")
+    task(page).get_by_role("button", name="Stop").click()
+    page.get_by_text("Nothing was compared yet").wait_for()
+    again = task(page).get_by_role("button", name="Compare this recording")
+    again.click()
+    assert page.evaluate("document.activeElement.className") == "rule-prior"
+    assert "POST" not in sent
+    prior.fill("20")
+    again.click()
+    assert answer_of(page) == f"This sounds like {enrolled}"
+    assert "at a prior of 20\u00a0%" in task(page).inner_text()
+
+    sent.clear()
+    go(page, "Verify")
+    page.get_by_label("Who it is claimed to be").fill(enrolled)
+    task(page).get_by_text("What the decision assumes").click()
+    prior = task(page).get_by_label("Prior of one voice")
+    prior.fill("")
+    choose(page, file(MINE, 24))
+    task(page).locator(".rule").get_by_role("alert").wait_for()
+    assert "POST" not in sent
+    page.evaluate(
+        "WebSocket.prototype.send = function () { this.close(); }"
+    )  # so that the recording itself is sent
+    prior.fill("30")
+    start(page, 1.6)
+    prior.fill("")
+    task(page).get_by_role("button", name="Stop").click()
+    answer_of(page)
+    assert "at a prior of 30\u00a0%" in task(page).inner_text()
+
+
 # --- for everybody -------------------------------------------------------------------------------------------
 
 

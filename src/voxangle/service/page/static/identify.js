@@ -1,6 +1,6 @@
 // Identifying: one voice against all that are enrolled.
 
-import { element, present } from "./dom.js";
+import { button, element, present } from "./dom.js";
 import { answerOf, identifiedBox } from "./identified.js";
 import { checkSize } from "./limits.js";
 import { asProblem, problemBox } from "./problems.js";
@@ -34,11 +34,16 @@ export class Identify {
 
   async #identify(take) {
     const { service, model, history } = this.#page;
+    const rule = this.#rule.read();
+    if (rule === null) {
+      this.#postpone(take);
+      return;
+    }
     this.#recorder.busy = true;
     present(this.#outcome, element("p", { class: "hint" }, "Comparing the voice with all that are enrolled …"));
     try {
       checkSize([take.file], model);
-      const found = await service.identify(take.file, this.#rule.read());
+      const found = await service.identify(take.file, rule);
       present(this.#outcome, identifiedBox(found, model));
       history.add("Identify", ...answerOf(found));
     } catch (error) {
@@ -49,5 +54,14 @@ export class Identify {
     } finally {
       this.#recorder.busy = false;
     }
+  }
+
+  /** The rule was changed for the worse while somebody spoke: keep what they said until it holds. */
+  #postpone(take) {
+    const text = "Nothing was compared yet: what the decision assumes does not hold.";
+    const again = button("Compare this recording", {}, () => this.#identify(take));
+    this.#outcome.replaceChildren(
+      element("div", { class: "problem", role: "alert" }, element("p", {}, text), element("p", {}, again)),
+    );
   }
 }

@@ -40,7 +40,7 @@ export class Recorder {
    * @param {(takes: Take[]) => void} hooks.taken gets what was taken
    * @param {(rate: number) => void} [hooks.begun] is told that the microphone is open
    * @param {(block: Float32Array) => void} [hooks.heard] gets the samples as they come
-   * @param {() => void} [hooks.dropped] is told that a recording was too short to be one
+   * @param {() => void} [hooks.dropped] is told that a recording ended and is not handed over
    */
   constructor(place, hooks) {
     this.#hooks = hooks;
@@ -85,12 +85,12 @@ export class Recorder {
     const { rate } = this.#microphone;
     const blocks = this.#blocks;
     const length = this.#length();
-    this.cancel();
     if (length < SHORTEST) {
+      this.#drop();
       this.#fail("That was too short to hold a voice. Press Record, speak, then press Stop.");
-      this.#hooks.dropped?.();
       return;
     }
+    this.cancel();
     this.#taken += 1;
     this.#hooks.taken([new Take(wavFile(blocks, rate, `recording-${this.#taken}.wav`), length, true)]);
   }
@@ -103,6 +103,11 @@ export class Recorder {
     this.#microphone = null;
     this.#show("Record", "The microphone is off.");
     this.#meter(FLOOR, "off");
+  }
+
+  #drop() {
+    this.cancel();
+    this.#hooks.dropped?.();
   }
 
   async #start() {
@@ -186,15 +191,19 @@ export class Recorder {
     section.addEventListener("dragleave", (event) => over(event, false));
     section.addEventListener("drop", (event) => {
       over(event, false);
-      if (!this.#parts.file.disabled && this.#hooks.allowed()) this.#choose([...event.dataTransfer.files]);
+      if (!this.#parts.file.disabled) this.#choose([...event.dataTransfer.files]);
     });
   }
 
   #choose(files) {
+    if (!this.#hooks.allowed()) return;
     this.#fail("");
     const other = files.find((file) => !AUDIO.test(file.type) && !ENDING.test(file.name));
     if (other) this.#fail(`${other.name} is no recording. Choose wav, flac, ogg, opus, mp3, webm or m4a.`);
     else if (files.length > 1 && !this.#hooks.several) this.#fail("One recording at a time, please.");
-    else if (files.length) this.#hooks.taken(files.map((file) => new Take(file, null, false)));
+    else if (files.length) {
+      if (!this.#hooks.several) this.#drop(); // the file is asked about, not what was being said
+      this.#hooks.taken(files.map((file) => new Take(file, null, false)));
+    }
   }
 }

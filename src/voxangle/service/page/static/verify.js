@@ -19,6 +19,7 @@ export class Verify {
   #recorder;
   #page;
   #live = null;
+  #asked = null; // the claimed name and the rule of what is being answered, whatever is typed meanwhile
 
   /** @param {object} page what the tasks share, see app.js */
   constructor(page) {
@@ -55,9 +56,14 @@ export class Verify {
   }
 
   #begin(rate) {
+    if (!this.#allowed()) {
+      this.#recorder.cancel(); // something was changed while the microphone was awaited
+      return;
+    }
+    this.#ask();
     this.#clear();
     this.#view.wait("Speak: the first score needs about a second of speech.");
-    const opening = { name: this.#name.value.trim(), sample_rate: rate, ...this.#rule.read() };
+    const opening = { name: this.#asked.name, sample_rate: rate, ...this.#asked.rule };
     this.#live = new LiveVerification(
       this.#page.service,
       opening,
@@ -70,12 +76,16 @@ export class Verify {
     );
   }
 
+  #ask() {
+    this.#asked = { name: this.#name.value.trim(), rule: this.#rule.read() };
+  }
+
   async #finish(take) {
     const live = this.#live;
     this.#live = null;
-    const name = this.#name.value.trim();
     this.#recorder.busy = true;
     if (!live) {
+      this.#ask();
       this.#clear();
       this.#view.wait("Comparing the voices …");
     }
@@ -83,12 +93,12 @@ export class Verify {
       const streamed = live && (await live.end());
       if (live && this.#problem.hasChildNodes()) return; // the stream told why there is no answer
       // Where sockets do not get through, the recording itself does.
-      const verdict = streamed?.verdict ?? (await this.#send(name, take));
+      const verdict = streamed?.verdict ?? (await this.#send(take));
       this.#view.end(verdict, this.#page.model);
       const [kind] = answerOf(verdict);
       const answer = { same: "accepted", other: "rejected", undecided: "no decision" }[kind];
       const sure = verdict.probability === null ? "" : `, probability ${percent(verdict.probability)}`;
-      this.#page.history.add("Verify", kind, `${name}: ${answer}${sure}`);
+      this.#page.history.add("Verify", kind, `${verdict.name}: ${answer}${sure}`);
     } catch (error) {
       this.#refused(asProblem(error));
     } finally {
@@ -96,15 +106,15 @@ export class Verify {
     }
   }
 
-  #send(name, take) {
+  #send(take) {
     checkSize([take.file], this.#page.model);
-    return this.#page.service.verify(name, take.file, this.#rule.read());
+    return this.#page.service.verify(this.#asked.name, take.file, this.#asked.rule);
   }
 
   #refused(problem) {
     this.#view.hide();
     this.#problem.replaceChildren(problemBox(problem));
-    this.#page.history.add("Verify", "refused", `${this.#name.value.trim()}: ${problem.title}`);
+    this.#page.history.add("Verify", "refused", `${this.#asked.name}: ${problem.title}`);
     this.#page.refused(problem);
   }
 
