@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,12 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.conftest import voice
 from tests.service.conftest import Running
-from tests.service.toys import encoded
-from voxangle.service.keys import Scope
+from tests.service.toys import SpectrumEmbedder, encoded, served
+from voxangle.service import stream
+from voxangle.service.keys import KeyFile, Scope
+from voxangle.service.service import Service
+from voxangle.service.settings import Settings
+from voxangle.voiceprints.opening import open_store
 
 
 def pcm(waveform: np.ndarray) -> bytes:
@@ -146,3 +152,58 @@ def test_who_leaves_in_the_middle_is_forgotten(running: Running, enrolled: str) 
     with running.client(Scope.METRICS) as meter:
         while "voxangle_streams 0.0" not in meter.get("/metrics").text:
             pass
+
+
+def trickle(socket: ClientConnection, message: bytes) -> tuple[list[dict[str, Any]], int]:
+    """What comes where the same message is sent every tenth of a second, fifty times or to the end."""
+    try:
+        for _ in range(50):
+            socket.send(message)
+            time.sleep(0.1)
+        socket.send('{"end": true}')
+    except ConnectionClosed:
+        pass
+    return rest(socket)
+
+
+def test_a_key_that_is_revoked_gets_no_further_verdict(running: Running, enrolled: str) -> None:
+    key, text = running.keys.create([Scope.VERIFY])
+    with opened(running) as socket:
+        socket.send(json.dumps({"name": enrolled, "key": text}))
+        say(socket, voice(0, 7, 2.0))
+        updates = [json.loads(socket.recv(timeout=20))["update"] for _ in range(2)]
+        running.keys.revoke(key.id)
+        say(socket, voice(0, 7, 2.0))
+        messages, code = rest(socket)
+    assert updates[-1]["verdict"]["same_voice"] is True
+    assert [message["problem"]["code"] for message in messages] == ["unknown-key"]
+    assert code == 4401
+
+
+def test_empty_messages_do_not_hold_a_stream(
+    running: Running, enrolled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "_IDLE_SECONDS", 0.8)
+    with opened(running, running.texts[Scope.VERIFY]) as socket:
+        socket.send(json.dumps({"name": enrolled}))
+        messages, code = trickle(socket, b"")
+    assert "Nothing came for 0.8 s" in messages[-1]["problem"]["detail"]
+    assert code == 4408
+
+
+def test_a_stream_has_a_longest_life_whatever_arrives(tmp_path: Path) -> None:
+    keys = KeyFile(tmp_path / "keys.json")
+    key = keys.create([Scope.ADMIN])[1]
+    limits = Settings(seconds=2, timeout=2, decoders=1, check_voices=False)
+    with open_store(tmp_path / "prints.sqlite") as store:
+        service = Service(SpectrumEmbedder(), store, keys, limits, hears="level")
+        with served(service) as address:
+            running = Running(address, keys, {Scope.ADMIN: key}, service)
+            with running.client() as client:
+                files = [("recordings", ("a.wav", encoded(voice(0, 0, 2.0))))]
+                client.post("/enrol", data={"name": "ann"}, files=files).raise_for_status()
+            with opened(running, key) as socket:
+                socket.send('{"name": "ann"}')
+                messages, code = trickle(socket, b"\0\0")
+    assert "The stream was open for 4 s" in messages[-1]["problem"]["detail"]
+    assert code == 4408

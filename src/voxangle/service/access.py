@@ -57,21 +57,7 @@ class Access:
         Raises:
             ProblemError: there is no key, it is not valid or may not do this, or asks too often.
         """
-        if self._keys is None:
-            caller = Caller("open")
-        else:
-            if not token:
-                raise ProblemError("no-key", "The request brings no API key.", _NEW_KEY)
-            key = self._keys.find(token)
-            if key is None:
-                raise ProblemError("unknown-key", "The API key is wrong or was revoked.", _NEW_KEY)
-            caller = Caller(key.id)
-            if scope is not None and not key.allows(scope):
-                raise ProblemError(
-                    "out-of-scope",
-                    f"The API key does not have the scope '{scope}'.",
-                    "Ask whoever runs the service for a key with this scope.",
-                )
+        caller = self.find(token, scope)
         if wait := self._buckets.take(caller.key):
             raise ProblemError(
                 "too-many-requests",
@@ -80,6 +66,31 @@ class Access:
                 retry_after=wait,
             )
         return caller
+
+    def find(self, token: str | None, scope: Scope | None) -> Caller:
+        """Who asks, if this may be asked; it counts as no request, so that what goes on can be checked again.
+
+        Args:
+            token: the key that was sent.
+            scope: that is needed; None for any key.
+
+        Raises:
+            ProblemError: there is no key, or it is not valid, not any more, or may not do this.
+        """
+        if self._keys is None:
+            return Caller("open")
+        if not token:
+            raise ProblemError("no-key", "The request brings no API key.", _NEW_KEY)
+        key = self._keys.find(token)
+        if key is None:
+            raise ProblemError("unknown-key", "The API key is wrong or was revoked.", _NEW_KEY)
+        if scope is not None and not key.allows(scope):
+            raise ProblemError(
+                "out-of-scope",
+                f"The API key does not have the scope '{scope}'.",
+                "Ask whoever runs the service for a key with this scope.",
+            )
+        return Caller(key.id)
 
     def check_origin(self, headers: Headers) -> None:
         """Keep pages of other sites from an open service: any site could have the browser of a visitor ask it.

@@ -2,7 +2,8 @@
 
 The first message is JSON (``Opening``); then binary messages bring samples, signed 16 bit, little endian, one channel.
 ``{"end": true}`` asks for the last answer. All that was received is embedded again whenever it has grown by a second
-and by a fifth, so that a stream costs no more than about six times what its whole recording does.
+and by a fifth, so that a stream costs no more than about six times what its whole recording does. A place is lent: it
+goes back when no samples come, when the time for the longest recording is over, and when the key is revoked.
 """
 
 from __future__ import annotations
@@ -97,12 +98,17 @@ class _Conversation:
         self._service = service
         self._entries = entries
         self._samples = bytearray()
+        self._token: str | None = None
+        self._patience = _IDLE_SECONDS  # left, of waiting for samples
+        self._life = service.settings.seconds + service.settings.timeout
+        self._end = asyncio.get_running_loop().time() + self._life
 
     async def run(self) -> None:
         service = self._service
         service.access.check_origin(self._socket.headers)
         opening = await self._opening()
-        caller = service.access.check(opening.key or _bearer(self._socket), Scope.VERIFY)
+        self._token = opening.key or _bearer(self._socket)
+        caller = service.access.check(self._token, Scope.VERIFY)
         self._entries["key"] = caller.key
         most = int(service.settings.seconds * opening.sample_rate) * _SAMPLE_BYTES
         async with service.stream():
@@ -147,16 +153,29 @@ class _Conversation:
             raise ProblemError(
                 "bad-request", "A message ends within a sample.", "Send whole samples of two bytes."
             )
+        if chunk:
+            self._patience = _IDLE_SECONDS
         self._samples += chunk[: most - len(self._samples)]
         return len(self._samples) < most
 
     async def _next(self) -> dict[str, Any]:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        left = self._end - began
         try:
-            message = await asyncio.wait_for(self._socket.receive(), _IDLE_SECONDS)
+            message = await asyncio.wait_for(self._socket.receive(), min(self._patience, left))
         except TimeoutError as error:
+            if left <= self._patience:
+                raise ProblemError(
+                    "too-slow",
+                    f"The stream was open for {self._life:g} s, which is the most.",
+                    'Send samples as they are recorded, {"end": true} after the last; a new stream takes more.',
+                ) from error
             raise ProblemError(
                 "too-slow", f"Nothing came for {_IDLE_SECONDS:g} s.", "Send samples as they are recorded."
             ) from error
+        # Only the waiting counts, not what an answer took; and an empty message brings none of it back.
+        self._patience -= clock() - began
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1005))
         return dict(message)
@@ -166,6 +185,7 @@ class _Conversation:
 
     async def _answer(self, opening: Opening, key: str, *, final: bool) -> None:
         service, seconds, speech = self._service, self._seconds(opening), 0.0
+        service.access.find(self._token, Scope.VERIFY)  # it may have been revoked since the stream was opened
         update: Streamed | None = None
         try:
             async with service.room(), asyncio.timeout(service.settings.timeout):
