@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -214,3 +218,94 @@ def test_another_writer_is_waited_for(tmp_path: Path, monkeypatch: pytest.Monkey
         assert store.entries() == []
     with SqliteStore(tmp_path / "prints.sqlite"):
         assert b"voice-1-0.wav" not in raw(tmp_path)
+
+
+def test_a_deletion_on_a_full_disk_says_that_it_was_done_and_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "prints.sqlite"
+    connect = sqlite3.connect
+
+    class Full(sqlite3.Connection):
+        """Of a disk with room for a log and none for a second file."""
+
+        def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+            if statement == "VACUUM":
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().execute(statement, *values)
+
+    with SqliteStore(path) as store:
+        store.enrol("ada", MODEL, [recording(1)], actor="me")
+        store.enrol("bob", MODEL, [recording(2)] * 50, actor="me")
+        with monkeypatch.context() as patch:
+            patch.setattr(sqlite3, "connect", lambda *given, **more: connect(*given, factory=Full, **more))
+            with pytest.raises(
+                StorageError, match=r"deleted, but the file was not rewritten \(.*full\)"
+            ) as told:
+                store.delete(["bob"], actor="me")
+        assert "nothing was changed" not in str(told.value)
+        assert [one.name for one in store.entries()] == ["ada"]
+    with SqliteStore(path):
+        assert b"voice-2-0.wav" not in raw(tmp_path)
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """As somebody whom permissions bind."""
+    own = os.geteuid()
+    if own:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(own)
+
+
+@pytest.fixture
+def shut() -> Iterator[Path]:
+    """A store with one print that nobody may write, in a folder that nobody may write."""
+    with tempfile.TemporaryDirectory() as folder:  # not pytest's, which are for their owner alone to enter
+        path = Path(folder, "prints.sqlite")
+        with SqliteStore(path) as store:
+            store.enrol("ada", MODEL, [recording(1)], actor="me")
+        path.chmod(0o444)
+        path.parent.chmod(0o555)
+        yield path
+        path.parent.chmod(0o755)
+
+
+def test_a_store_that_cannot_be_written_is_read(shut: Path) -> None:
+    before = shut.read_bytes()
+    with unprivileged(), SqliteStore(shut, create=False) as store:
+        assert [one.name for one in store.entries()] == ["ada"]
+        assert [one.entry.name for one in store.everything()] == ["ada"]
+        assert store.search(MODEL, vector(1), 1).neighbours[0].entry.name == "ada"
+        with pytest.raises(StorageError, match="cannot be written; see to its permissions"):
+            store.enrol("bob", MODEL, [recording(2)], actor="me")
+    with unprivileged(), pytest.raises(StorageError, match="permissions"):
+        SqliteStore(shut)
+    shut.parent.chmod(0o755)  # the folder alone may be written: no log is made beside the file
+    with unprivileged(), SqliteStore(shut, create=False) as store:
+        assert [one.name for one in store.entries()] == ["ada"]
+    assert [file.name for file in shut.parent.iterdir()] == [shut.name]
+    assert shut.read_bytes() == before
+
+
+def test_a_file_that_is_no_store_yet_is_made_one_only_to_enrol(tmp_path: Path) -> None:
+    path = tmp_path / "empty.sqlite"
+    path.touch(mode=0o644)
+    with pytest.raises(StorageError, match="no voiceprints here yet"):
+        SqliteStore(path, create=False)
+    assert (path.stat().st_size, stat.S_IMODE(path.stat().st_mode)) == (0, 0o644)
+    SqliteStore(path).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with SqliteStore(path, create=False) as store:
+        assert store.entries() == []
+    bare = tmp_path / "bare.sqlite"
+    connection = sqlite3.connect(bare)
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    with pytest.raises(StorageError, match="no voiceprints here yet"):
+        SqliteStore(bare, create=False)

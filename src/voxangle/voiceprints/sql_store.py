@@ -390,6 +390,13 @@ class SqlStore(VoiceprintStore):
                 sql.rows(statement)
             first = "INSERT INTO meta VALUES (1, ?, 0, ?, 0) ON CONFLICT DO NOTHING"
             sql.rows(first, FORMAT, self._sealing.key_id)
+        if self._check_format():
+            # A deletion was cut off after it was decided and before its bytes were gone.
+            self._finish_deletion()
+
+    def _check_format(self) -> bool:
+        """See whether this voxangle and this key can read the store; whether a deletion in it is to be finished."""
+        with self._transaction(write=False) as sql:
             ((number, key_id, scrub),) = sql.rows("SELECT format, key_id, scrub FROM meta")
         if number != FORMAT:
             raise StorageError(
@@ -397,9 +404,7 @@ class SqlStore(VoiceprintStore):
                 "that wrote it"
             )
         self._check_key(key_id)
-        if scrub:
-            # A deletion was cut off after it was decided and before its bytes were gone.
-            self._finish_deletion()
+        return bool(scrub)
 
     def _check_key(self, key_id: str | None) -> None:
         if key_id == self._sealing.key_id:

@@ -24,15 +24,16 @@ _OLDEST = (3, 35)  # that knows RETURNING
 class SqliteStore(SqlStore):
     """A store in one file, with its write-ahead log beside it while it is open.
 
-    A committed transaction is on disk (``synchronous=FULL``). Only the owner may read the file.
+    A committed transaction is on disk (``synchronous=FULL``). Only the owner may read the file. One that this process
+    may not write, or whose folder it may not, is read as it is where ``create`` is false; then all that writes fails.
 
     Args:
         path: of the file.
         key: of an encrypted store, in base64; None for one in clear.
-        create: make the file where there is none.
+        create: make the store where there is none, and have it writable.
 
     Raises:
-        StorageError: there is no file, it is no store, or it cannot be written.
+        StorageError: there is no store, it cannot be read, or, with ``create``, not written.
         StoreKeyError: the key is missing, malformed, or another one.
         MissingExtraError: a key is given, and ``cryptography`` is not installed.
     """
@@ -45,10 +46,14 @@ class SqliteStore(SqlStore):
             )
         self._path = Path(path)
         self._make_file(create)
+        self._writes = create or self._writable()
         self._connection = self._connect()
         try:
-            self._check_file()
-            self._prepare(tables(_TYPES))
+            self._check_file(create)
+            if self._writes:
+                self._prepare(tables(_TYPES))
+            else:
+                self._check_format()
         except BaseException:
             self._connection.close()
             raise
@@ -63,22 +68,52 @@ class SqliteStore(SqlStore):
         if self._path.exists():
             if not self._path.is_file():
                 raise StorageError(f"{self.place}: is not a file; name one for the voiceprints")
-            return
+            if self._path.stat().st_size:
+                return
         if not create:
-            raise StorageError(
-                f"{self.place}: no voiceprints here yet; `voxangle enrol NAME FILES` makes the first, or name another "
-                "file with --store or $VOXANGLE_STORE"
-            )
+            raise self._nothing_yet()
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # SQLite gives its log the permissions of the file.
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+            # SQLite gives its log the permissions of the file, which may be there, empty, and for all to read.
+            file = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+            try:
+                os.fchmod(file, 0o600)
+            finally:
+                os.close(file)
         except OSError as error:
             raise StorageError(
                 f"{self.place}: cannot be made ({error.strerror}); name another place with --store"
             ) from error
 
+    def _nothing_yet(self) -> StorageError:
+        return StorageError(
+            f"{self.place}: no voiceprints here yet; `voxangle enrol NAME FILES` makes the first, or name another "
+            "file with --store or $VOXANGLE_STORE"
+        )
+
+    def _writable(self) -> bool:
+        """Whether this process may write the file, and its log beside it."""
+        effective = os.access in os.supports_effective_ids
+        places = (self._path, self._path.absolute().parent)
+        return all(os.access(place, os.W_OK, effective_ids=effective) for place in places)
+
+    def _connect_to_read(self) -> sqlite3.Connection:
+        # Where there is a log somebody has the store open, and SQLite reads both. Where there is none the file is
+        # whole; but SQLite makes a log even to read, which it cannot here, unless told that nobody writes.
+        log = self._path.with_name(f"{self._path.name}-wal")
+        asked = "mode=ro" if log.exists() else "mode=ro&immutable=1"
+        with self._telling():
+            return sqlite3.connect(
+                f"{self._path.absolute().as_uri()}?{asked}",
+                uri=True,
+                timeout=_PATIENCE,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+
     def _connect(self) -> sqlite3.Connection:
+        if not self._writes:
+            return self._connect_to_read()
         with self._telling():
             connection = sqlite3.connect(
                 self._path.absolute(), timeout=_PATIENCE, isolation_level=None, check_same_thread=False
@@ -98,12 +133,14 @@ class SqliteStore(SqlStore):
             )
         return connection
 
-    def _check_file(self) -> None:
-        with self._transaction(write=True) as sql:
+    def _check_file(self, create: bool) -> None:
+        with self._transaction(write=self._writes) as sql:
             ((application,),) = sql.rows("PRAGMA application_id")
             ((content,),) = sql.rows("SELECT count(*) FROM sqlite_master")
             if content and application != _APPLICATION:
                 raise StorageError(f"{self.place}: an SQLite file, but no voiceprints; name another file")
+            if not content and not create:
+                raise self._nothing_yet()
             if not content:
                 sql.rows(f"PRAGMA application_id = {_APPLICATION}")
 
@@ -131,7 +168,14 @@ class SqliteStore(SqlStore):
         connection = self._connect()
         try:
             with self._telling():
-                connection.execute("VACUUM")
+                try:
+                    connection.execute("VACUUM")
+                except sqlite3.Error as error:
+                    raise StorageError(
+                        f"{self.place}: deleted, but the file was not rewritten ({error}), and until it is bytes of "
+                        "the deleted stay in it; free as much of the disk as the store takes, and open the "
+                        "store once more"
+                    ) from error
                 while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
                     if time.monotonic() > until:
                         raise StorageError(
