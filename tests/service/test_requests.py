@@ -383,6 +383,39 @@ def test_a_body_that_does_not_arrive_ends_with_a_problem(narrow: tuple[Running, 
     assert problem(answer) == "too-slow"
 
 
+@pytest.mark.parametrize(("method", "blocked"), [("DELETE", "delete"), ("GET", "named")])
+def test_a_request_that_waits_for_the_store_is_not_called_a_slow_body(
+    narrow: tuple[Running, SpectrumEmbedder],
+    wavs: Wavs,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    blocked: str,
+) -> None:
+    running, _ = narrow
+    store, free, done = running.service.store, threading.Event(), threading.Event()
+    act = getattr(store, blocked)
+
+    def later(*asked: object, **named: object) -> object:
+        free.wait()
+        try:
+            return act(*asked, **named)
+        finally:
+            done.set()
+
+    with running.client() as client:
+        enrolled = client.post("/enrol?name=ann", content=wavs[0][0], headers={"Content-Type": "audio/wav"})
+        assert enrolled.status_code == 201, enrolled.text
+        with monkeypatch.context() as patch:
+            patch.setattr(store, blocked, later)
+            late = client.request(method, "/voiceprint?name=ann")
+            free.set()
+            done.wait()
+        assert (problem(late), late.status_code) == ("timed-out", 503)
+        assert "may have been done" in late.json()["detail"]
+        left = client.get("/voiceprint?name=ann")
+        assert left.status_code == (404 if method == "DELETE" else 200)
+
+
 def test_an_open_service_answers_its_own_machine_and_page_alone(tmp_path: Path, wavs: Wavs) -> None:
     with open_store(tmp_path / "prints.sqlite") as store:
         service = Service(SpectrumEmbedder(), store, None, Settings(decoders=1), hears="level")

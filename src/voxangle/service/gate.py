@@ -69,6 +69,7 @@ class _Exchange:
         self._request = request
         self._counter: BodyCounter | None = None
         self._read = False  # all of the body
+        self._reading = False  # waits for more of it
         self._gone = False
         self._status = 0
 
@@ -106,7 +107,7 @@ class _Exchange:
 
     def _told(self, error: Exception) -> ProblemError:
         """What the caller is told, and the log of what only this machine's people should know."""
-        if isinstance(error, TimeoutError) and not self._read:
+        if isinstance(error, TimeoutError) and self._reading and not self._read:
             return ProblemError(
                 "too-slow",
                 f"The body did not arrive within {self._service.settings.timeout:g} s.",
@@ -149,7 +150,9 @@ class _Exchange:
             return
 
     async def _receive_counted(self) -> Message:
+        self._reading = True  # and it stays so where the deadline ends the waiting
         message = await self._receive()
+        self._reading = False
         if message["type"] == "http.request":
             self._read = not message.get("more_body", False)
             if self._counter:
@@ -178,7 +181,7 @@ def as_problem(error: Exception, timeout: float) -> ProblemError:
         case TimeoutError():
             return ProblemError(
                 "timed-out",
-                f"There was no answer within {timeout:g} s.",
+                f"There was no answer within {timeout:g} s; an enrolment or a deletion may have been done anyway.",
                 "Come again in a moment; if it happens often, the service needs more machines.",
                 retry_after=2,
             )
