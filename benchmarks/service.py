@@ -32,9 +32,9 @@ from numpy.typing import NDArray
 from voxangle.audio import SAMPLE_RATE, load
 from voxangle.runtime import OnnxEmbedder
 from voxangle.runtime.measures import measure_waveform
+from voxangle.runtime.speech import SileroDetector, speech_frames
+from voxangle.runtime.voices import two_voices, voice_windows
 from voxangle.scoring.machine import Machine
-from voxangle.service.speech import SileroDetector, speech_frames
-from voxangle.service.voices import two_voices, voice_windows
 
 __all__ = ["main"]
 

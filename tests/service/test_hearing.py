@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from voxangle.audio import load
-from voxangle.service.speech import FRAME, LevelDetector, SileroDetector, speech_frames
-from voxangle.service.voices import between_groups, voice_windows
+from voxangle.runtime.speech import FRAME, LevelDetector, SileroDetector, speech_frames
+from voxangle.runtime.voices import between_groups, voice_windows
 
 
 @given(arrays.arrays(np.float32, st.integers(4, 60), elements=st.floats(0, 1, width=32)))

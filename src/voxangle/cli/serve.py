@@ -91,9 +91,9 @@ def serve(
         if (error.name or "").partition(".")[0] in _EXTRA:
             raise MissingExtraError("the service", "serve") from error
         raise
+    from voxangle.runtime.speech import SileroDetector
     from voxangle.service.service import Service
     from voxangle.service.settings import Settings
-    from voxangle.service.speech import SileroDetector
     from voxangle.voiceprints.opening import open_store
 
     if (certificate is None) != (certificate_key is None):

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from voxangle.audio import SAMPLE_RATE, Waveform
 from voxangle.runtime.measures import RecordingMeasures
+from voxangle.runtime.speech import FRAME, Hearing
 from voxangle.service.ears import pack, unpack
 from voxangle.service.problems import ProblemError
-from voxangle.service.speech import FRAME, Hearing
 
 __all__ = ["Audio", "Decoders"]
 

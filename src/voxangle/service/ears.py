@@ -28,7 +28,7 @@ from voxangle.audio.levels import check_finite, check_sounding
 from voxangle.errors import AudioError, MissingExtraError, SilenceError
 from voxangle.runtime.measures import measure_waveform
 from voxangle.runtime.outside import outside
-from voxangle.service.speech import Detector, LevelDetector, SileroDetector, speech_frames
+from voxangle.runtime.speech import Detector, LevelDetector, SileroDetector, speech_frames
 
 __all__ = ["main", "pack", "read_message", "unpack"]
 

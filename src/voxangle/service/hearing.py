@@ -13,13 +13,13 @@ import numpy as np
 
 from voxangle.errors import AudioError
 from voxangle.runtime.outside import outside
+from voxangle.runtime.voices import two_voices, voice_windows
 from voxangle.service.answers import Heard
 from voxangle.service.decoding import Audio, Decoders
 from voxangle.service.engine import Engine
 from voxangle.service.meters import Meters
 from voxangle.service.problems import ProblemError
 from voxangle.service.settings import Settings
-from voxangle.service.voices import two_voices, voice_windows
 from voxangle.voiceprints.store import Recording, Reference
 
 __all__ = ["Ear", "HeardRecording"]

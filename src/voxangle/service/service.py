@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from voxangle.runtime.embedding import BaseEmbedder
+from voxangle.runtime.speech import Hearing
 from voxangle.service.access import Access
 from voxangle.service.decoding import Decoders
 from voxangle.service.engine import Engine
@@ -18,7 +19,6 @@ from voxangle.service.meters import Meters
 from voxangle.service.problems import ProblemError
 from voxangle.service.rate import Buckets
 from voxangle.service.settings import Settings
-from voxangle.service.speech import Hearing
 from voxangle.voiceprints.store import Model, VoiceprintStore
 
 __all__ = ["Service"]

@@ -23,7 +23,7 @@ from voxangle.audio import SAMPLE_RATE, Waveform
 from voxangle.audio.levels import is_silent
 from voxangle.runtime.card import Calibration
 from voxangle.runtime.measures import RecordingMeasures
-from voxangle.service.speech import FRAME
+from voxangle.runtime.speech import FRAME
 
 __all__ = ["TWO_VOICES", "between_groups", "two_voices", "voice_windows"]
 
