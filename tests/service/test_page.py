@@ -176,7 +176,9 @@ def start(page: Page, seconds: float) -> None:
 
 
 def go(page: Page, name: str) -> None:
-    page.get_by_role("navigation").get_by_role("link", name=name).click()
+    link = page.get_by_role("navigation").get_by_role("link", name=name)
+    link.click()
+    link.and_(page.locator("[aria-current]")).wait_for()  # else the task left might still be the visible one
 
 
 def task(page: Page) -> Page:
@@ -428,6 +430,9 @@ def test_a_key_is_asked_for_used_and_never_in_an_address(running: Running, page_
     field.fill("wrong")
     field.press("Enter")
     page.get_by_text("The API key is wrong or was revoked.").wait_for()
+    field.fill("ключ")
+    field.press("Enter")
+    page.get_by_text("The API key has characters that no key of this service has.").wait_for()
 
     key = running.texts[Scope.ADMIN]
     field.fill(key)
@@ -520,6 +525,29 @@ def test_what_is_too_much_is_told_before_it_is_sent(address: str, page_of: Opene
     choose(page, {"name": "long.wav", "mimeType": "audio/wav", "buffer": bytes(3 * 2**20)})
     page.get_by_text("3.0\u00a0MB are too much: this service takes 2.0\u00a0MB at once.").wait_for()
     assert "POST" not in sent
+
+
+@in_a_browser
+def test_a_service_that_is_gone_is_said_to_be_gone(address: str, enrolled: str, page_of: Opener) -> None:
+    page = page_of(f"{address}/#verify", "const Real = WebSocket; window.WebSocket = class extends Real "
+                   "{ constructor(url) { super(String(url).replace('stream', 'nothing')); } }")  # fmt: skip
+    status = page.locator("#service")
+    name = page.get_by_label("Who it is claimed to be")
+    name.fill(enrolled)
+    choose(page, file(MINE, 25))
+    assert answer_of(page).startswith("Accepted")
+    page.route("**/v1/**", lambda route: route.abort())
+    choose(page, file(MINE, 25))
+    task(page).get_by_role("alert").filter(has_text="The service does not answer").wait_for()
+    assert not task(page).get_by_text("Accepted").is_visible()
+    status.get_by_text("The service does not answer.").wait_for()
+    record(page, 0.8)
+    task(page).get_by_role("alert").filter(has_text="The service does not answer").wait_for()
+    assert not task(page).get_by_text("Listening", exact=True).is_visible()
+    page.unroute("**/v1/**")
+    choose(page, file(MINE, 25))
+    assert answer_of(page).startswith("Accepted")
+    status.get_by_text("Ready. Model:").wait_for()
 
 
 @in_a_browser

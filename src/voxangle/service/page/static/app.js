@@ -21,9 +21,9 @@ const page = {
   /** What /v1/model says; null until it is known. */
   model: null,
 
-  /** Whether the service is known; where not, it is asked again. */
+  /** Whether the service is known; where it is not, or did not answer, it is asked again. */
   ready() {
-    if (page.model === null) start();
+    if (status.dataset.state !== "good") start();
     return page.model !== null;
   },
 
@@ -46,9 +46,9 @@ const page = {
     voiceprints.load();
   },
 
-  /** A request was refused: perhaps for want of a key. */
+  /** A request was refused: perhaps for want of a key, or because the service is gone. */
   refused(problem) {
-    access.wants(problem);
+    tell(problem);
   },
 };
 
@@ -58,14 +58,19 @@ new Enrol(page);
 const verify = new Verify(page);
 const identify = new Identify(page);
 
+/** Say at the top why nothing can be asked now, where a problem is not of one request alone. */
+function tell(problem) {
+  const keyless = access.wants(problem);
+  if (page.model !== null && !keyless && problem.code !== "unreachable") return;
+  status.dataset.state = "bad";
+  status.textContent = keyless ? "This service wants an API key." : `${problem.title}. ${problem.cure}`;
+}
+
 async function start() {
   try {
     page.model = await page.service.model();
   } catch (error) {
-    const problem = asProblem(error);
-    page.model = null;
-    status.dataset.state = "bad";
-    status.textContent = access.wants(problem) ? "This service wants an API key." : `${problem.title}. ${problem.cure}`;
+    tell(asProblem(error)); // what was known of the model still holds
     return;
   }
   access.hide();

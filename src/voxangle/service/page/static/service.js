@@ -18,6 +18,13 @@ const UNREACHABLE = {
   cure: "See whether it still runs, and try again.",
 };
 
+const UNSENDABLE = {
+  code: "unknown-key",
+  title: "The API key is not valid",
+  detail: "The API key has characters that no key of this service has.",
+  cure: "Paste the key as it was given.",
+};
+
 export class Service {
   #key = sessionStorage.getItem(REMEMBERED) ?? "";
 
@@ -76,6 +83,7 @@ export class Service {
   }
 
   async #ask(method, route, query = {}, body = undefined) {
+    if (/[^!-~]/.test(this.#key)) throw new Problem(UNSENDABLE); // a header could not hold it
     const headers = this.#key ? { Authorization: `Bearer ${this.#key}` } : {};
     let answer;
     try {

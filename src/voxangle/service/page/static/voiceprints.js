@@ -31,6 +31,7 @@ export class Voiceprints {
     } catch (error) {
       const problem = asProblem(error);
       this.#place.replaceChildren(problemBox(problem));
+      this.#page.refused(problem);
       // Who may not list may still be allowed to delete.
       if (problem.code === "out-of-scope") this.#place.append(this.#byName());
     }
