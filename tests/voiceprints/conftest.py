@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.voiceprints.servers import programs, server
+from voxangle.runtime.speech import LevelDetector
 from voxangle.voiceprints import VoiceprintStore
 from voxangle.voiceprints.sealing import new_key
 from voxangle.voiceprints.sqlite_store import SqliteStore
@@ -30,6 +31,12 @@ def own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("VOXANGLE_KEY", "VOXANGLE_NEW_KEY", "VOXANGLE_MODEL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("VOXANGLE_STORE", str(tmp_path / "prints.sqlite"))
+
+
+@pytest.fixture(autouse=True)
+def made_up_voices_are_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made-up voices are none to silero-vad: here all that sounds is speech, but where a test asks for silero-vad."""
+    monkeypatch.setattr("voxangle.voiceprints.hearing.SileroDetector", LevelDetector)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -232,7 +233,7 @@ def test_a_deletion_on_a_full_disk_says_that_it_was_done_and_what_is_left(
         def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
             if statement == "VACUUM":
                 raise sqlite3.OperationalError("database or disk is full")
-            return super().execute(statement, *values)
+        def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
 
     with SqliteStore(path) as store:
         store.enrol("ada", MODEL, [recording(1)], actor="me")

@@ -22,7 +22,10 @@ def enrol(
         bool, typer.Option("--add", help="Add the recordings to the voiceprint there is.")
     ] = False,
     anyway: Annotated[
-        bool, typer.Option("--anyway", help="Enrol what would be refused: too short, clipped, not one voice.")
+        bool,
+        typer.Option(
+            "--anyway", help="Enrol what would be refused: no speech, too short, clipped, not one voice."
+        ),
     ] = False,
     references: Annotated[
         bool, typer.Option(help="Keep the names and checksums of the files; never the recordings.")
@@ -34,16 +37,17 @@ def enrol(
     """Make a voiceprint of recordings, or add to it, if they hold enough speech of one voice."""
     from voxangle.runtime.outside import outside
     from voxangle.voiceprints import enrol as enrol_recordings
-    from voxangle.voiceprints import take_files
+    from voxangle.voiceprints import hear_files, take_files
 
     embedder, _ = load_model(model, runtime)
     recordings = take_files(embedder, files, references=references)
+    heard = hear_files(embedder, files, recordings)
     fit = embedder.card.calibration
     measured = fit is not None and fit.ranges is not None
     ranges = None if fit is None else fit.ranges
     with opened(store, create=True) as prints:
         entry, warnings = enrol_recordings(
-            prints, embedder, name, recordings, actor=actor(), add=add, anyway=anyway
+            prints, embedder, name, recordings, actor=actor(), add=add, anyway=anyway, heard=heard
         )
         place = prints.place
     unlike = [

@@ -125,6 +125,7 @@ def enrol(
     add: bool = False,
     anyway: bool = False,
     rules: EnrolmentRules | None = None,
+    heard: Findings | None = None,
 ) -> Enrolled:
     """Enrol a person, or add recordings to a print, if they can be relied on.
 
@@ -137,6 +138,7 @@ def enrol(
         add: to the print there is.
         anyway: turn refusals into warnings.
         rules: what is asked of the recordings; None for the defaults.
+        heard: what was found in the files (``hear_files``), if anybody listened.
 
     Raises:
         EnrolmentError: the recordings are refused; nothing is stored.
@@ -147,6 +149,8 @@ def enrol(
     model = Model.of(embedder)
     known = store.get(name, model).recordings if add else ()
     findings = check_recordings(embedder.card, recordings, known, rules)
+    if heard is not None:
+        findings = Findings((*heard.refusals, *findings.refusals), (*heard.warnings, *findings.warnings))
     if findings.refusals and not anyway:
         raise EnrolmentError(findings.refusals)
     keep = store.extend if add else store.enrol
