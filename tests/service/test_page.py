@@ -377,7 +377,12 @@ def test_a_microphone_that_comes_after_its_task_was_left_is_closed(address: str,
     go(page, "Enrol")
     page.get_by_role("heading", name="Enrol a voice").wait_for()
     page.evaluate("give()")
-    page.wait_for_function("tracks.length === 1 && tracks[0].readyState === 'ended'")
+    states = []
+    for _ in range(100):
+        if (states := page.evaluate("tracks.map((track) => track.readyState)")) == ["ended"]:
+            break
+        page.wait_for_timeout(100)
+    assert states == ["ended"]
     go(page, "Identify")
     task(page).get_by_text("The microphone is off.").wait_for()
     record(page, 0.6)  # and it can be opened again
@@ -761,6 +766,27 @@ def test_every_task_is_readable_named_and_fits_a_phone(
     page.keyboard.press("Escape")
     page.set_viewport_size({"width": 1200, "height": 900})
     assert faults(page) == []
+
+
+@in_a_browser
+def test_the_narrowest_phone_breaks_no_tab_and_cuts_nothing_off(
+    address: str, enrolled: str, page_of: Opener
+) -> None:
+    page = page_of(f"{address}/#identify", viewport={"width": 320, "height": 640})
+    choose(page, file(MINE, 32))
+    assert answer_of(page) == f"This sounds like {enrolled}"
+    assert faults(page) == []
+    for tab in page.get_by_role("navigation").get_by_role("link").all():
+        lines = tab.evaluate("""one => {
+          const range = document.createRange();
+          range.selectNodeContents(one);
+          return range.getClientRects().length;
+        }""")
+        assert lines == 1, tab.inner_text()
+    table = task(page).get_by_role("region", name="Candidates")
+    assert table.evaluate("one => one.scrollWidth - one.clientWidth") == 0
+    assert table.get_by_role("columnheader").count() == 4  # it is a table still
+    assert table.get_by_role("rowheader", name=enrolled, exact=True).count() == 1
 
 
 @in_a_browser
