@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +16,10 @@ from typing import Any
 import httpx
 import pytest
 import torch
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from typer.testing import CliRunner
 
 import voxangle.cli.serve  # noqa: F401 - joins the application
@@ -24,6 +30,7 @@ from voxangle.encoders.onnx_export import export_onnx
 from voxangle.errors import VoxangleError
 from voxangle.features import Filterbank, FilterbankConfig
 from voxangle.runtime.card import Calibration
+from voxangle.service.serving import _check_certificate, serve
 
 WITHOUT_TORCH = """
 import sys
@@ -116,6 +123,61 @@ def test_it_serves_finishes_what_it_accepted_and_ends(
     assert process.wait(20) in {0, -signal.SIGTERM}
 
 
+def test_a_busy_port_is_not_announced(model: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = ["serve", "--open", "--model", model, "--store", tmp_path / "p.sqlite", "--port", port]
+        done = ran(*words, "--no-vad", "--decoders", 1)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert f"127.0.0.1:{port} is in use" in " ".join(done.stderr.split())
+
+
+def certificate_and_key(folder: Path, name: str) -> tuple[Path, Path]:
+    """Files of a certificate that signs itself, and of its key."""
+    made = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    begins = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(made.public_key())
+        .serial_number(1)
+        .not_valid_before(begins)
+        .not_valid_after(begins + dt.timedelta(days=36_500))
+        .sign(made, hashes.SHA256())
+    )
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    files = folder / f"{name}.pem", folder / f"{name}.key"
+    files[0].write_bytes(certificate.public_bytes(pem))
+    files[1].write_bytes(made.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    return files
+
+
+def test_a_certificate_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (mine, key), (_, other) = certificate_and_key(tmp_path, "mine"), certificate_and_key(tmp_path, "other")
+    broken = tmp_path / "broken.pem"
+    broken.write_text("no certificate")
+    _check_certificate(mine, key)
+    for certificate, its_key, message in (
+        (tmp_path / "nix.pem", key, "nix.pem: cannot be read"),
+        (mine, tmp_path / "nix.key", "nix.key: cannot be read"),
+        (broken, key, "broken.pem: holds no certificate"),
+        (mine, broken, "broken.pem: is not the key of .*mine.pem"),
+        (mine, other, "other.key: is not the key of .*mine.pem"),
+    ):
+        with pytest.raises(VoxangleError, match=message):
+            serve(None, host="127.0.0.1", port=0, certificate=certificate, key=its_key)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", ["1e300", "inf", "nan"])
+def test_a_body_without_bounds_is_no_option(size: str) -> None:
+    done = CliRunner().invoke(app, ["serve", "--open", "--body-mb", size])
+    assert done.exit_code == 2
+    assert "--body-mb" in done.stderr
+
+
 def said(*words: object) -> Any:
     """What a command prints as JSON."""
     done = CliRunner().invoke(app, [*map(str, words), "--json"], catch_exceptions=False)
@@ -138,6 +200,7 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
         (["serve", "--model", "m.onnx"], "holds no valid API key.*serve keys create.*--open"),
         (["serve", "--model", "m.onnx", "--open", "--host", "0.0.0.0"], "listens on this machine alone"),
         (["serve", "--model", "nix.onnx", "--open"], "nix.onnx: missing"),
+        (["serve", "--open", "--rate", "inf"], "--rate is inf; give a finite number"),
         (["serve", "--open", "--certificate", "a.pem"], "--certificate and --certificate-key go together"),
         (["serve", "keys", "create", "--scope", "embd"], "'embd' is no scope; did you mean 'embed'"),
         (["serve", "keys", "revoke", "12345678"], "has no key '12345678'; it has none at all"),

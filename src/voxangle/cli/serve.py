@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,7 +59,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for a free one.")] = 8000,
     certificate: Annotated[Path | None, typer.Option(help="Of TLS, as PEM; none behind a proxy.")] = None,
     certificate_key: Annotated[Path | None, typer.Option(help="Key of the certificate.")] = None,
-    body_mb: Annotated[float, typer.Option(min=0.01, help="The largest body, in MB.")] = 16.0,
+    body_mb: Annotated[float, typer.Option(min=0.01, max=1024, help="The largest body, in MB.")] = 16.0,
     seconds: Annotated[float, typer.Option(min=1, max=600, help="The longest recording.")] = 60.0,
     speech: Annotated[float, typer.Option(min=0.25, help="The least seconds of speech.")] = 1.0,
     rate: Annotated[float, typer.Option(min=0.01, help="Requests a minute of each key.")] = 120.0,
@@ -98,6 +99,17 @@ def serve(
 
     if (certificate is None) != (certificate_key is None):
         raise VoxangleError("--certificate and --certificate-key go together")
+    # The others have an upper bound, which keeps these out.
+    unbounded = {
+        "speech": speech,
+        "rate": rate,
+        "timeout": timeout,
+        "batch-seconds": batch_seconds,
+        "drain": drain,
+    }
+    for option, value in unbounded.items():
+        if not math.isfinite(value):
+            raise VoxangleError(f"--{option} is {value}; give a finite number")
     if open_ and not is_loopback(host):
         raise VoxangleError(
             f"--open asks for no key, so it listens on this machine alone, not on {host}: leave --host out, or make "
@@ -129,9 +141,18 @@ def serve(
         service = Service(embedder, prints, key_file, settings, "silero-vad" if vad else "level")
         scheme = "http" if certificate is None else "https"
         who = "open to this machine" if open_ else "API keys needed"
-        typer.echo(f"{embedder.card.name} on {scheme}://{host}:{port} ({who}; voiceprints in {prints.place})")
+
+        def announce(address: str) -> None:
+            typer.echo(f"{embedder.card.name} on {scheme}://{address} ({who}; voiceprints in {prints.place})")
+
         if not serve_until_told(
-            service, host=host, port=port, drain=drain, certificate=certificate, key=certificate_key
+            service,
+            host=host,
+            port=port,
+            drain=drain,
+            certificate=certificate,
+            key=certificate_key,
+            announce=announce,
         ):
             raise VoxangleError(
                 f"the service did not start, and its log says why; if {host}:{port} is in use, choose another --port"
