@@ -230,10 +230,10 @@ def test_a_deletion_on_a_full_disk_says_that_it_was_done_and_what_is_left(
     class Full(sqlite3.Connection):
         """Of a disk with room for a log and none for a second file."""
 
-        def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+        def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
             if statement == "VACUUM":
                 raise sqlite3.OperationalError("database or disk is full")
-        def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+            return super().execute(statement, *values)
 
     with SqliteStore(path) as store:
         store.enrol("ada", MODEL, [recording(1)], actor="me")
