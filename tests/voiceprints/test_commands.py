@@ -19,7 +19,14 @@ from tests.conftest import voice
 from tests.encoders.test_model_files import model
 from voxangle.cli import app
 from voxangle.encoders.model_files import read_model, rewrite_card
-from voxangle.errors import EnrolmentError, OtherModelError, StorageError, StoreKeyError, VoxangleError
+from voxangle.errors import (
+    EnrolmentError,
+    OtherModelError,
+    StorageError,
+    StoreKeyError,
+    VoiceprintError,
+    VoxangleError,
+)
 from voxangle.runtime.card import Calibration
 
 SPEAKERS = (4, 5, 9)  # made-up voices that an untrained encoder tells apart
@@ -123,6 +130,14 @@ def test_a_voice_is_identified_or_nobody(people: Path) -> None:
     assert (stranger["identified"], stranger["decided"], len(stranger["candidates"])) == (None, True, 1)
     assert stranger["nobody"] > 0.9
     assert run("identify", people / "s2u0.wav").output.startswith("nobody who is enrolled\n")
+
+
+def test_by_half_a_second_nobody_is_identified(people: Path, tmp_path: Path) -> None:
+    samples, rate = soundfile.read(people / "s1u2.wav")
+    soundfile.write(tmp_path / "short.wav", samples[: rate // 2], rate)
+    message = refused(VoiceprintError, "identify", tmp_path / "short.wav")
+    assert "short.wav: 0.5 s of speech, at least 1 s are needed to decide" in message
+    assert [one["action"] for one in told("voiceprints", "audit")] == ["enrol", "enrol"]
 
 
 def test_the_prior_and_the_costs_of_an_identification_count(people: Path) -> None:

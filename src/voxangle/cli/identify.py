@@ -45,12 +45,13 @@ def identify(
     from voxangle.cli.use import rule_for
     from voxangle.runtime.outside import outside
     from voxangle.voiceprints import identify as identify_recording
-    from voxangle.voiceprints import take_files
+    from voxangle.voiceprints.recordings import check_length, take_files
 
     with opened(store) as prints:
         embedder, _ = load_model(model, runtime)
         rule = rule_for(embedder.card, threshold, prior=prior, c_miss=c_miss, c_fa=c_fa)
         (recording,) = take_files(embedder, [file], references=False)
+        check_length(file, recording)
         found = identify_recording(
             prints, embedder, recording, actor=actor(), top=top, rule=rule, threshold=threshold, exact=exact
         )

@@ -25,6 +25,7 @@ from voxangle.runtime.card import Card
 from voxangle.runtime.decision import BayesRule, decide
 from voxangle.runtime.embedding import BaseEmbedder
 from voxangle.runtime.measures import RecordingMeasures
+from voxangle.voiceprints.recordings import SHORTEST
 from voxangle.voiceprints.store import Entry, Model, Recording, VoiceprintStore
 
 __all__ = ["Enrolled", "EnrolmentRules", "Findings", "check_recordings", "cosine", "enrol"]
@@ -41,7 +42,7 @@ class EnrolmentRules(Config):
         prior: that recordings given as one person's are.
     """
 
-    shortest: float = Field(default=1.0, ge=0.0)
+    shortest: float = Field(default=SHORTEST, ge=0.0)
     enough: float = Field(default=10.0, ge=0.0)
     clipped: float = Field(default=0.03, ge=0.0, le=1.0)
     audible: float = Field(default=0.001, ge=0.0, le=1.0)
