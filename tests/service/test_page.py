@@ -36,10 +36,15 @@ STATIC = {
     entry.name: entry.read_text() for entry in files("voxangle.service.page").joinpath("static").iterdir()
 }
 MINE, OTHER = 0, 5
-in_a_browser = pytest.mark.debian  # which gives the browser, where the machine has none
 PATIENCE = 60_000  # milliseconds, for a busy machine
 Page = Any
 Opener = Callable[..., Page]
+
+
+def in_a_browser(test: Callable[..., None]) -> Callable[..., None]:
+    """With what gives the browser, where the machine has none, and apart from the other tests, as its clock is real."""
+    marked: Callable[..., None] = pytest.mark.microphone(pytest.mark.debian(test))
+    return marked
 
 
 # --- what is served ------------------------------------------------------------------------------------------
