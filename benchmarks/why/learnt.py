@@ -126,8 +126,7 @@ class Learnt:
         speakers = material.training.manifest.labels()
         if isinstance(material.training, Mislabelled):
             wrong = material.training.wrong
-            truly = gather_material(recipe.data.model_copy(update={"swapped_labels": 0.0})).training
-            speakers = truly.manifest.labels()
+            speakers = material.training.true_manifest.labels()
         filterbank = build_filterbank(recipe.features)
         return cls(
             name=name,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voxangle.metrics.bootstrap import drawn_speakers as speakers_drawn
 from voxangle.metrics.intervals import Replicates
 
 __all__ = ["Figures", "drawn_speakers"]
@@ -45,9 +46,7 @@ def drawn_speakers(
     """
     random = np.random.default_rng(seed)
     (once,) = figures(np.ones((1, speakers)))
-    drawn = figures(
-        random.multinomial(speakers, np.full(speakers, 1 / speakers), size=draws).astype(np.float64)
-    )
+    drawn = figures(speakers_drawn(speakers, draws, random).astype(np.float64))
     group = np.arange(speakers) % min(speakers, _GROUPS)
     left_out = figures((group != np.arange(group.max() + 1)[:, None]).astype(np.float64))
     table: Figures = {}

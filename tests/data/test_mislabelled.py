@@ -82,6 +82,7 @@ def test_audio_stays_with_its_recording() -> None:
     assert [fewer.read(row)[0] for row in range(3)] == [1, 2, 5]
     assert fewer.manifest.column("speaker").tolist() == told.manifest.column("speaker")[keep].tolist()
     assert fewer.samples.tolist() == [2, 3, 6]
+    assert fewer.true_manifest.column("speaker").tolist() == ["s00", "s01", "s02"]
 
 
 def test_a_speaker_with_most_recordings_cannot_be_exchanged() -> None:

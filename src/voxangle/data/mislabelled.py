@@ -58,6 +58,11 @@ class Mislabelled:
         return cls(Manifest(table, recordings.manifest.root), wrong, recordings)
 
     @property
+    def true_manifest(self) -> Manifest:
+        """With the speakers who speak."""
+        return self._recordings.manifest
+
+    @property
     def samples(self) -> Rows:
         """Shape (utterances,), int64; the length of each recording at 16 kHz."""
         return self._recordings.samples
