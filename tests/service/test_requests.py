@@ -160,6 +160,31 @@ def test_an_enrolment_of_two_people_or_of_a_taken_name_is_refused(client: httpx.
     client.delete("/voiceprint?name=kim")
 
 
+def test_a_name_is_utf_8_or_no_name(client: httpx.Client, wavs: Wavs) -> None:
+    def enrol(name: bytes, more: str = "") -> httpx.Response:
+        parts = [
+            b'--x\r\nContent-Disposition: form-data; name="name"\r\n\r\n' + name,
+            b'--x\r\nContent-Disposition: form-data; name="recordings"; filename="\xff"\r\n\r\n' + wavs[0][0],
+            b"--x--\r\n",
+        ]
+        kind = f"multipart/form-data; boundary=x{more}"
+        return client.post("/enrol", content=b"\r\n".join(parts), headers={"Content-Type": kind})
+
+    for content in (b"\xff", b"an\xc3", b"\xed\xa0\x80"):
+        refused = enrol(content)
+        assert problem(refused) == "bad-parameter"
+        assert refused.json()["detail"] == "The form holds a text that is not UTF-8."
+    assert problem(enrol("ÿ".encode(), "; charset=ascii")) == "bad-parameter"
+    assert enrol("ÿ".encode()).status_code == 201
+    assert problem(enrol(b"\xff", "; charset=latin-1")) == "name-taken"
+    # In the address too, where libraries would put U+FFFD in its place.
+    for address in ("/voiceprint?name=%FF", "/voiceprint?name=%C3", "/voiceprint?name=a%ED%A0%80"):
+        refused = client.delete(address)
+        assert problem(refused) == "bad-parameter"
+        assert refused.json()["detail"] == "The address holds a text that is not UTF-8."
+    assert len(client.delete("/voiceprint?name=%C3%BF").json()["deleted"]) == 1
+
+
 def noise(seconds: float) -> np.ndarray:
     return (0.1 * np.random.default_rng(0).standard_normal(round(seconds * 16_000))).astype(np.float32)
 

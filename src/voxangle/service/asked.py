@@ -10,7 +10,7 @@ from voxangle.config import Config, first_problem
 from voxangle.runtime.decision import BayesRule
 from voxangle.service.problems import ProblemError
 
-__all__ = ["Add", "Asked", "Identify", "Name", "Rule", "Verify"]
+__all__ = ["Add", "Asked", "Identify", "Name", "Rule", "Verify", "check_text"]
 
 Name = Annotated[
     str,
@@ -101,3 +101,17 @@ class Add(Asked):
 
     name: Name | None = None
     add: Annotated[bool, Field(description="Add the recordings to the voiceprint there is.")] = False
+
+
+def check_text(where: str, content: bytes | bytearray, charset: str = "utf-8") -> None:
+    """Refuse bytes that are no text: libraries would put other characters in their place, and so another name.
+
+    Raises:
+        ProblemError: they are not of this charset.
+    """
+    try:
+        content.decode(charset)
+    except UnicodeDecodeError as error:
+        raise ProblemError(
+            "bad-parameter", f"{where} holds a text that is not {charset.upper()}.", "Send texts in UTF-8."
+        ) from error

@@ -9,12 +9,14 @@ import re
 import time
 import uuid
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from voxangle.errors import VoxangleError
+from voxangle.service.asked import check_text
 from voxangle.service.logs import event
 from voxangle.service.problems import MEDIA_TYPE, ProblemError
 from voxangle.service.service import Service
@@ -78,6 +80,7 @@ class _Exchange:
         entries: dict[str, Any] = self._scope["state"]["entries"]
         try:
             self._service.access.check_origin(self._headers)
+            check_text("The address", unquote_to_bytes(self._scope["query_string"]))
             self._counter = BodyCounter(self._headers, self._service.settings.body_bytes)
             async with asyncio.timeout(self._service.settings.timeout):
                 await app(self._scope, self._receive_counted, self._send_marked)

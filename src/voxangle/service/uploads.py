@@ -9,6 +9,7 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from voxangle.service.asked import check_text
 from voxangle.service.problems import ProblemError
 
 __all__ = ["BodyCounter", "Upload", "read_upload", "request_body"]
@@ -44,6 +45,12 @@ class _InMemory(MultiPartParser):
     """A parser that keeps all in memory; how much there is, ``BodyCounter`` limits."""
 
     spool_max_size = 2**62
+
+    def on_part_end(self) -> None:
+        """Take a part, but for a text that is not what it says it is, which would be read as Latin-1."""
+        if self._current_part.file is None:
+            check_text("The form", self._current_part.data, self._charset)
+        super().on_part_end()
 
 
 async def read_upload(
