@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response, Security
@@ -64,6 +64,7 @@ def service_of(request: Request) -> Service:
     return service
 
 
+Decides = TypeVar("Decides", bound=Rule)
 TheService = Annotated[Service, Depends(service_of)]
 
 
@@ -164,11 +165,7 @@ async def score(
 ) -> Verdict:
     """Whether two recordings are of one voice. Nothing is stored."""
     async with service.room():
-        upload = await read_upload(
-            request, fields=frozenset(Rule.model_fields), files=frozenset(_TWO), most=2
-        )
-        rule = asked.joined(upload.fields)
-        choose_threshold(service.embedder.card, rule.threshold)  # a name that is not known costs no work
+        rule, upload = await _read(request, service, asked, _TWO)
         by_field = dict(upload.recordings)
         if set(by_field) != set(_TWO):
             raise ProblemError(
@@ -233,11 +230,7 @@ async def verify(
 ) -> VerifiedVoice:
     """Whether a recording is of the person whom it claims to be of."""
     async with service.room():
-        upload = await read_upload(
-            request, fields=frozenset(Verify.model_fields), files=frozenset(_THE_RECORDING), most=1
-        )
-        asked = asked.joined(upload.fields)
-        choose_threshold(service.embedder.card, asked.threshold)
+        asked, upload = await _read(request, service, asked, _THE_RECORDING)
         name = _named(asked.name)
         (heard,) = await _heard(request, service, upload)
         found = await asyncio.to_thread(
@@ -264,11 +257,7 @@ async def identify(
 ) -> Identified:
     """Whose voice it is of those enrolled, or nobody's."""
     async with service.room():
-        upload = await read_upload(
-            request, fields=frozenset(Identify.model_fields), files=frozenset(_THE_RECORDING), most=1
-        )
-        asked = asked.joined(upload.fields)
-        choose_threshold(service.embedder.card, asked.threshold)
+        asked, upload = await _read(request, service, asked, _THE_RECORDING)
         (heard,) = await _heard(request, service, upload)
         found = await asyncio.to_thread(
             identify_recording,
@@ -314,6 +303,17 @@ async def delete_voiceprint(
     """Forget a person: all voiceprints of the name, with vectors and references, for good."""
     entries = await asyncio.to_thread(service.store.delete, [name], actor=_actor(caller))
     return Deleted(deleted=tuple(one.id for one in entries))
+
+
+async def _read(
+    request: Request, service: Service, asked: Decides, files: dict[str, str]
+) -> tuple[Decides, Upload]:
+    """What is to be decided, by address and form together, and the body."""
+    fields = frozenset(type(asked).model_fields)
+    upload = await read_upload(request, fields=fields, files=frozenset(files), most=len(files))
+    asked = asked.joined(upload.fields)
+    choose_threshold(service.embedder.card, asked.threshold)  # a name that is not known costs no work
+    return asked, upload
 
 
 async def _heard(request: Request, service: Service, upload: Upload) -> list[HeardRecording]:
