@@ -9,7 +9,7 @@ without pgvector, cannot be searched there: then this process keeps them in memo
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -152,12 +152,8 @@ class PostgresStore(SqlStore):
 
     @contextmanager
     def _snapshot(self) -> Generator[Sql]:
-        connection = self._connect()
-        try:
-            with self._telling(), _begun(connection, write=False) as sql:
-                yield sql
-        finally:
-            connection.close()
+        with closing(self._connect()) as connection, self._telling(), _begun(connection, write=False) as sql:
+            yield sql
 
     def _scrub(self) -> None:
         """Have the server take deleted rows out of its tables and indices.

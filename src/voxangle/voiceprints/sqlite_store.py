@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -151,12 +151,8 @@ class SqliteStore(SqlStore):
 
     @contextmanager
     def _snapshot(self) -> Generator[Sql]:
-        connection = self._connect()
-        try:
-            with self._telling(), _begun(connection, write=False) as sql:
-                yield sql
-        finally:
-            connection.close()
+        with closing(self._connect()) as connection, self._telling(), _begun(connection, write=False) as sql:
+            yield sql
 
     def _scrub(self) -> None:
         """Rewrite the file from its living rows, and empty the log. Others go on reading meanwhile.
