@@ -17,6 +17,7 @@ import voxangle.cli.enrol
 import voxangle.cli.identify  # noqa: F401
 from tests.conftest import voice
 from tests.encoders.test_model_files import model
+from tests.voiceprints.test_sqlite_store import shut, unprivileged  # noqa: F401 - a fixture
 from voxangle.cli import app
 from voxangle.encoders.model_files import read_model, rewrite_card
 from voxangle.errors import (
@@ -135,8 +136,9 @@ def test_a_voice_is_identified_or_nobody(people: Path) -> None:
 def test_by_half_a_second_nobody_is_identified(people: Path, tmp_path: Path) -> None:
     samples, rate = soundfile.read(people / "s1u2.wav")
     soundfile.write(tmp_path / "short.wav", samples[: rate // 2], rate)
-    message = refused(VoiceprintError, "identify", tmp_path / "short.wav")
-    assert "short.wav: 0.5 s of speech, at least 1 s are needed to decide" in message
+    for words in (("identify",), ("verify", "--as", "ada"), ("verify", people / "s1u2.wav")):
+        message = refused(VoiceprintError, *words, tmp_path / "short.wav")
+        assert "short.wav has 0.5 s of speech, and at least 1 s are needed; speak a little longer" in message
     assert [one["action"] for one in told("voiceprints", "audit")] == ["enrol", "enrol"]
 
 
@@ -185,7 +187,7 @@ def test_recordings_that_make_no_print_are_refused(people: Path, tmp_path: Path)
     soundfile.write(tmp_path / "loud.wav", np.clip(30 * samples, -0.99, 0.99), rate)
     two = [people / "s2u0.wav", people / "s1u0.wav"]
     for files, message in (
-        ([tmp_path / "short.wav"], "short.wav has 0.5 s of speech, at least 1 s are needed; record more"),
+        ([tmp_path / "short.wav"], "short.wav has 0.5 s of speech, and at least 1 s are needed; speak"),
         ([tmp_path / "loud.wav"], "loud.wav is clipped"),
         (two, "s2u0.wav does not sound like s1u0.wav"),
         ([two[0], two[0]], "s2u0.wav is the same file as another"),
@@ -263,6 +265,28 @@ def test_a_sealed_store_is_exported_sealed(
     assert f"is sealed with the key {key_id}" in refused(StoreKeyError, "voiceprints", "import", out, *there)
     monkeypatch.setenv("VOXANGLE_KEY", key)
     assert told("voiceprints", "rotate", "--decrypt")["key_id"] is None
+
+
+def test_what_is_always_recorded_needs_a_store_that_can_be_written(
+    shut: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    nothing = tmp_path / "nothing"  # neither a model nor a recording: the store is looked at before them
+    given = ["--store", shut]
+    for words, what in (
+        (("identify", nothing, "--model", nothing), "an identification"),
+        (("verify", nothing, "--as", "ada", "--model", nothing), "a verification"),
+        (("voiceprints", "export", nothing), "an export"),
+    ):
+        with unprivileged():
+            message = refused(StorageError, *words, *given)
+        assert message == (
+            f"{shut}: cannot be written; see to its permissions and those of its folder ({what} is always recorded "
+            "there, in the audit trail)"
+        )
+    with unprivileged():
+        assert [one["name"] for one in told("voiceprints", "list", *given)] == ["ada"]
+    assert not nothing.exists()
 
 
 def test_what_is_asked_wrongly_is_told(people: Path, tmp_path: Path) -> None:

@@ -283,8 +283,12 @@ def test_a_store_that_cannot_be_written_is_read(shut: Path) -> None:
         assert [one.name for one in store.entries()] == ["ada"]
         assert [one.entry.name for one in store.everything()] == ["ada"]
         assert store.search(MODEL, vector(1), 1).neighbours[0].entry.name == "ada"
-        with pytest.raises(StorageError, match="cannot be written; see to its permissions"):
-            store.enrol("bob", MODEL, [recording(2)], actor="me")
+        for write in (
+            store.check_writable,
+            lambda: store.enrol("bob", MODEL, [recording(2)], actor="me"),
+        ):
+            with pytest.raises(StorageError, match="cannot be written; see to its permissions"):
+                write()
     with unprivileged(), pytest.raises(StorageError, match="permissions"):
         SqliteStore(shut)
     shut.parent.chmod(0o755)  # the folder alone may be written: no log is made beside the file

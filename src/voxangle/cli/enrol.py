@@ -43,7 +43,6 @@ def enrol(
     recordings = take_files(embedder, files, references=references)
     heard = hear_files(embedder, files, recordings)
     fit = embedder.card.calibration
-    measured = fit is not None and fit.ranges is not None
     ranges = None if fit is None else fit.ranges
     with opened(store, create=True) as prints:
         entry, warnings = enrol_recordings(
@@ -53,7 +52,7 @@ def enrol(
     unlike = [
         note
         for file, one in zip(files, recordings, strict=True)
-        for note in outside(file, one.measures if measured else None, ranges)
+        for note in outside(file, one.measures, ranges)
     ]
     if as_json:
         print_json(as_content(entry) | {"store": place, "warnings": [*warnings, *unlike]})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voxangle.cli.app import AsJson, Model, RuntimeOption, app, load_model, open_console, print_json
-from voxangle.cli.voiceprints import ExitCode, Store, actor, as_content, opened
+from voxangle.cli.voiceprints import Anyway, ExitCode, Store, actor, as_content, opened
 
 if TYPE_CHECKING:
     from voxangle.voiceprints import Identification
@@ -36,6 +36,7 @@ def identify(
     exact: Annotated[
         bool, typer.Option("--exact", help="Look at every voiceprint, also where PostgreSQL has an index.")
     ] = False,
+    anyway: Anyway = False,
     store: Store = None,
     runtime: RuntimeOption = None,
     exit_code: ExitCode = False,
@@ -43,24 +44,17 @@ def identify(
 ) -> None:
     """Whose voice is it? Of all who are enrolled with the model, or nobody's."""
     from voxangle.cli.use import rule_for
-    from voxangle.runtime.outside import outside
     from voxangle.voiceprints import identify as identify_recording
-    from voxangle.voiceprints.recordings import check_length, take_files
+    from voxangle.voiceprints import take_heard
 
-    with opened(store) as prints:
+    with opened(store, records="an identification") as prints:
         embedder, _ = load_model(model, runtime)
         rule = rule_for(embedder.card, threshold, prior=prior, c_miss=c_miss, c_fa=c_fa)
-        (recording,) = take_files(embedder, [file], references=False)
-        check_length(file, recording)
+        (recording,), heard = take_heard(embedder, [file], anyway=anyway)
         found = identify_recording(
             prints, embedder, recording, actor=actor(), top=top, rule=rule, threshold=threshold, exact=exact
         )
-    fit = embedder.card.calibration
-    asks = fit is not None and fit.asks_measures
-    notes = [
-        *outside(file, recording.measures if asks else None, None if fit is None else fit.ranges),
-        *found.notes,
-    ]
+    notes = [*heard, *found.notes]
     if as_json:
         print_json(
             {

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from voxangle.cli.app import AsJson, Model, RuntimeOption, app, load_model, open_console, print_json
-from voxangle.cli.voiceprints import ExitCode, Store, actor, as_content, opened
+from voxangle.cli.voiceprints import Anyway, ExitCode, Store, actor, as_content, opened
 from voxangle.errors import AudioError, VoxangleError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from voxangle.runtime.measures import RecordingMeasures
     from voxangle.runtime.recording_list import RecordingList
     from voxangle.runtime.windows import Windows
-    from voxangle.voiceprints import Entry
+    from voxangle.voiceprints import Entry, Recording, VoiceprintStore
 
 Window = Annotated[
     float | None, typer.Option(help="Seconds of a window of a long recording; 0 embeds it whole. [60]")
@@ -125,6 +125,7 @@ def verify(
             "...); its first where it has no calibration."
         ),
     ] = None,
+    anyway: Anyway = False,
     store: Store = None,
     runtime: RuntimeOption = None,
     window: Window = None,
@@ -135,14 +136,19 @@ def verify(
     """Is it the same voice? Score, log-likelihood ratio, probability, the decision and why."""
     if (second is None) == (name is None):
         raise VoxangleError("give two recordings, or one and the person whom it claims to be with --as")
-    embedder = _loaded(model, runtime, window, overlap)
-    rule = rule_for(embedder.card, threshold, prior=prior, c_miss=c_miss, c_fa=c_fa)
+    from voxangle.voiceprints import take_heard
+
+    with nullcontext() if name is None else opened(store, records="a verification") as prints:
+        embedder = _loaded(model, runtime, window, overlap)
+        rule = rule_for(embedder.card, threshold, prior=prior, c_miss=c_miss, c_fa=c_fa)
+        files = [first] if second is None else [first, second]
+        recordings, notes = take_heard(embedder, files, anyway=anyway)
+        if prints is None:
+            compared = _with_each_other(embedder, recordings, rule, threshold)
+        else:
+            assert name is not None  # noqa: S101 - for the type checker
+            compared = _with_print(embedder, recordings[0], prints, name, rule, threshold)
     fit = embedder.card.calibration
-    if name is not None:
-        compared = _with_print(embedder, first, name, store, rule, threshold)
-    else:
-        assert second is not None  # noqa: S101 - for the type checker
-        compared = _with_recording(embedder, first, second, rule, threshold)
     score, ratio, decision = compared.score, compared.ratio, compared.decision
     probability = None if ratio is None else rule.probability(ratio)
     if as_json:
@@ -159,13 +165,13 @@ def verify(
                 "threshold_source": decision.why,
                 "calibration": None if fit is None else fit.source,
                 "model": embedder.card.name,
-                "measures": [asdict(one) for one in compared.sides],
-                "notes": compared.notes,
+                "measures": [asdict(one) for one in compared.sides] if fit and fit.asks_measures else [],
+                "notes": notes,
                 **({} if compared.entry is None else {"voiceprint": as_content(compared.entry)}),
             }
         )
     else:
-        _tell(embedder.card, compared, rule, assumed=prior is None)
+        _tell(embedder.card, compared, notes, rule, assumed=prior is None)
     if exit_code and not decision.same_voice:
         raise typer.Exit(1)
 
@@ -176,49 +182,38 @@ class _Compared(NamedTuple):
     score: float
     ratio: float | None
     decision: Decision
-    sides: list[RecordingMeasures]
-    notes: list[str]
+    sides: tuple[RecordingMeasures, RecordingMeasures]
     entry: Entry | None = None
 
 
-def _with_recording(
-    embedder: BaseEmbedder, first: Path, second: Path, rule: BayesRule, threshold: str | None
+def _with_each_other(
+    embedder: BaseEmbedder, pair: Sequence[Recording], rule: BayesRule, threshold: str | None
 ) -> _Compared:
     import numpy as np
 
     from voxangle.runtime.decision import decide
-    from voxangle.runtime.measures import measure_file
-    from voxangle.runtime.outside import outside
 
     fit = embedder.card.calibration
-    files = (first, second)
-    a, b = embedder.embed_files(files).embeddings
+    a, b = (one.vector for one in pair)
     score = float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-    sides = (
-        [measure_file(*one) for one in zip(files, (a, b), strict=True)] if fit and fit.asks_measures else []
-    )
+    sides = (pair[0].measures, pair[1].measures)
     ratio = None if fit is None else fit.log_likelihood_ratio(score, *sides)
-    decision = decide(embedder.card, score, ratio, rule, threshold)
-    ranges = None if fit is None else fit.ranges
-    notes = [note for file, one in zip_longest(files, sides) for note in outside(file, one, ranges)]
-    return _Compared(score, ratio, decision, sides, notes)
+    return _Compared(score, ratio, decide(embedder.card, score, ratio, rule, threshold), sides)
 
 
 def _with_print(
-    embedder: BaseEmbedder, file: Path, name: str, store: str | None, rule: BayesRule, threshold: str | None
+    embedder: BaseEmbedder,
+    recording: Recording,
+    prints: VoiceprintStore,
+    name: str,
+    rule: BayesRule,
+    threshold: str | None,
 ) -> _Compared:
-    from voxangle.runtime.outside import outside
-    from voxangle.voiceprints import take_files
     from voxangle.voiceprints import verify as verify_claim
 
-    with opened(store) as prints:
-        (recording,) = take_files(embedder, [file], references=False)
-        found = verify_claim(prints, embedder, name, recording, actor=actor(), rule=rule, threshold=threshold)
-    fit = embedder.card.calibration
-    asks = fit is not None and fit.asks_measures
-    sides = [found.entry.measures, recording.measures] if asks else []
-    notes = outside(file, recording.measures if asks else None, None if fit is None else fit.ranges)
-    return _Compared(found.score, found.log_likelihood_ratio, found.decision, sides, notes, found.entry)
+    found = verify_claim(prints, embedder, name, recording, actor=actor(), rule=rule, threshold=threshold)
+    sides = (found.entry.measures, recording.measures)
+    return _Compared(found.score, found.log_likelihood_ratio, found.decision, sides, found.entry)
 
 
 def rule_for(card: Card, threshold: str | None, **given: float | None) -> BayesRule:
@@ -243,7 +238,7 @@ def rule_for(card: Card, threshold: str | None, **given: float | None) -> BayesR
     return rule
 
 
-def _tell(card: Card, compared: _Compared, rule: BayesRule, *, assumed: bool) -> None:
+def _tell(card: Card, compared: _Compared, notes: Iterable[str], rule: BayesRule, *, assumed: bool) -> None:
     """Say in the terminal what was found."""
     fit, ratio, decision, entry = card.calibration, compared.ratio, compared.decision, compared.entry
     console = open_console()
@@ -268,7 +263,7 @@ def _tell(card: Card, compared: _Compared, rule: BayesRule, *, assumed: bool) ->
     else:
         say("threshold", f"none ({decision.why})")
     say("model", card.name)
-    for note in compared.notes:
+    for note in notes:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
 
 

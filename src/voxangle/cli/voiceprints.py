@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from voxangle.cli.app import AsJson, Model, RuntimeOption, app, load_model, open_console, print_json
-from voxangle.errors import StoreKeyError
+from voxangle.errors import StorageError, StoreKeyError
 
 if TYPE_CHECKING:
     from voxangle.voiceprints import Entry, VoiceprintStore
 
-__all__ = ["ExitCode", "Store", "actor", "as_content", "opened", "voiceprints_app"]
+__all__ = ["Anyway", "ExitCode", "Store", "actor", "as_content", "opened", "voiceprints_app"]
 
 voiceprints_app = typer.Typer(
     help="The voiceprints there are: listed, carried, deleted.", no_args_is_help=True
@@ -35,6 +35,10 @@ ExitCode = Annotated[
     bool,
     typer.Option("--exit-code", help="Leave with 1, not 0, where the answer is no, or that nothing decides."),
 ]
+Anyway = Annotated[
+    bool,
+    typer.Option("--anyway", help="Answer where it would be refused: no speech, too short, not one voice."),
+]
 Name = Annotated[str, typer.Argument(help="As enrolled.")]
 
 
@@ -49,11 +53,27 @@ def actor() -> str:
         return f"uid {os.getuid()}"
 
 
-def opened(place: str | None, *, create: bool = False) -> VoiceprintStore:
-    """The store asked for."""
+def opened(place: str | None, *, create: bool = False, records: str | None = None) -> VoiceprintStore:
+    """The store asked for.
+
+    Args:
+        place: of it.
+        create: make it where there is none.
+        records: what its audit trail will get a line of, such as ``an identification``.
+
+    Raises:
+        StorageError: there is no store, it cannot be read, or there is something to record and it cannot be written.
+    """
     from voxangle.voiceprints import open_store
 
-    return open_store(place, create=create)
+    store = open_store(place, create=create)
+    if records is not None:
+        try:
+            store.check_writable()
+        except StorageError as error:
+            store.close()
+            raise StorageError(f"{error} ({records} is always recorded there, in the audit trail)") from error
+    return store
 
 
 def as_content(entry: Entry) -> dict[str, Any]:
@@ -159,7 +179,7 @@ def export(
     """All voiceprints into a file, sealed with $VOXANGLE_KEY where the store is."""
     from voxangle.voiceprints.transfer import write_prints
 
-    with opened(store) as prints:
+    with opened(store, records="an export") as prints:
         key = None if clear or prints.key_id is None else _key()
         count = write_prints(prints, out, key=key, actor=actor())
     if as_json:

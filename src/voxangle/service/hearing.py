@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from voxangle.errors import AudioError
+from voxangle.runtime.one_voice import Fault, fault_of_speech, fault_of_voices
 from voxangle.runtime.outside import outside
-from voxangle.runtime.voices import two_voices, voice_windows
+from voxangle.runtime.voices import voice_windows
 from voxangle.service.answers import Heard
 from voxangle.service.decoding import Audio, Decoders
 from voxangle.service.engine import Engine
@@ -102,7 +103,7 @@ class Ear:
         Raises:
             ProblemError: it is not.
         """
-        self._check_speech(audio)
+        _refuse(fault_of_speech(audio.speech_seconds, self._settings.speech_seconds))
         fit = self._engine.embedder.card.calibration
         checked = self._settings.check_voices and fit is not None
         windows = voice_windows(audio.waveform, audio.speech) if checked else []
@@ -117,12 +118,7 @@ class Ear:
             audio.measures, magnitude=float(np.linalg.norm(vector.astype(np.float64)))
         )
         vectors = [one for one in parts if not isinstance(one, AudioError)]
-        if fit is not None and len(vectors) > 1 and two_voices(np.stack(vectors), measures, fit):
-            raise ProblemError(
-                "two-voices",
-                "Parts of the recording sound like different voices.",
-                "Record one person alone, without talk in the background.",
-            )
+        _refuse(fault_of_voices(vectors, measures, fit))
         if fit is not None and fit.ranges is not None:
             notes = tuple(outside(name, measures, fit.ranges))
         else:
@@ -138,21 +134,11 @@ class Ear:
         )
         return HeardRecording(Recording(vector, measures, reference), heard, notes)
 
-    def _check_speech(self, audio: Audio) -> None:
-        least = self._settings.speech_seconds
-        if not audio.speech_seconds:
-            raise ProblemError(
-                "no-speech",
-                f"No speech was found in {audio.seconds:.1f} s of sound: only noise, music or hum.",
-                "Speak a sentence or two, close to the microphone.",
-            )
-        if audio.speech_seconds < least:
-            raise ProblemError(
-                "too-short",
-                f"There is {audio.speech_seconds:.1f} s of speech in {audio.seconds:.1f} s of sound; at least "
-                f"{least:g} s is needed.",
-                "Speak a little longer: five seconds make a surer answer.",
-            )
+
+def _refuse(fault: Fault | None) -> None:
+    if fault is not None:
+        cure = f"{fault.cure[0].upper()}{fault.cure[1:]}."
+        raise ProblemError(fault.code, f"The recording {fault.finding}.", cure)
 
 
 async def _all(jobs: Iterable[Awaitable[HeardRecording]]) -> list[HeardRecording]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from voxangle.config import Config
+from voxangle.runtime.one_voice import SHORTEST
 
 __all__ = ["Settings"]
 
@@ -30,7 +31,7 @@ class Settings(Config):
 
     body_bytes: int = Field(default=16 * 2**20, ge=1024)
     seconds: float = Field(default=60.0, ge=1.0, le=600.0)
-    speech_seconds: float = Field(default=1.0, ge=0.25)
+    speech_seconds: float = Field(default=SHORTEST, ge=0.25)
     recordings: int = Field(default=10, ge=1, le=100)
     requests_per_minute: float = Field(default=120.0, gt=0.0)
     burst: int = Field(default=30, ge=1)

@@ -1,7 +1,7 @@
 """Voiceprints: enrolled, verified, identified, forgotten. Nothing in this room imports torch."""
 
 from voxangle.voiceprints.enrolment import Enrolled, EnrolmentRules, Findings, check_recordings, enrol
-from voxangle.voiceprints.hearing import hear_files
+from voxangle.voiceprints.hearing import hear_files, take_heard
 from voxangle.voiceprints.identification import Candidate, Identification, identify
 from voxangle.voiceprints.opening import default_place, open_store
 from voxangle.voiceprints.recordings import take_files, take_waveforms
@@ -41,6 +41,7 @@ __all__ = [
     "identify",
     "open_store",
     "take_files",
+    "take_heard",
     "take_waveforms",
     "verify",
 ]

@@ -25,7 +25,7 @@ from voxangle.runtime.card import Card
 from voxangle.runtime.decision import BayesRule, decide
 from voxangle.runtime.embedding import BaseEmbedder
 from voxangle.runtime.measures import RecordingMeasures
-from voxangle.voiceprints.recordings import SHORTEST
+from voxangle.runtime.one_voice import SHORTEST, fault_of_speech
 from voxangle.voiceprints.store import Entry, Model, Recording, VoiceprintStore
 
 __all__ = ["Enrolled", "EnrolmentRules", "Findings", "check_recordings", "cosine", "enrol"]
@@ -78,6 +78,7 @@ def check_recordings(
     recordings: Sequence[Recording],
     known: Sequence[Recording] = (),
     rules: EnrolmentRules | None = None,
+    heard: Findings | None = None,
 ) -> Findings:
     """Whether recordings make a print to rely on.
 
@@ -86,21 +87,22 @@ def check_recordings(
         recordings: to be enrolled.
         known: of the print that they are to be added to.
         rules: what is asked of them; None for the defaults.
+        heard: what was found in the files (``hear_files``), if anybody listened; it tells the short ones too.
+
+    Returns:
+        What was found, what was heard before it.
     """
     rules = rules or EnrolmentRules()
     names = [_name(one, place) for place, one in enumerate(recordings, start=1)]
-    refusals: list[str] = []
-    warnings: list[str] = []
+    refusals = [] if heard is None else [*heard.refusals]
+    warnings = [] if heard is None else [*heard.warnings]
     seen = {one.reference.sha256 for one in known} - {None}
     for name, one in zip(names, recordings, strict=True):
         if one.reference.sha256 in seen:
             refusals.append(f"{name} is the same file as another of this voiceprint; it adds nothing")
         seen |= {one.reference.sha256} - {None}
-        if one.measures.speech < rules.shortest:
-            refusals.append(
-                f"{name} has {one.measures.speech:.1f} s of speech, at least {rules.shortest:g} s are needed; "
-                "record more"
-            )
+        if heard is None and (fault := fault_of_speech(one.measures.speech, rules.shortest)):
+            refusals.append(fault.of(name))
         if one.measures.clipping >= rules.audible:
             share = f"{name} is clipped, {100 * one.measures.clipping:.2g} % of its samples"
             (refusals if one.measures.clipping >= rules.clipped else warnings).append(
@@ -149,9 +151,7 @@ def enrol(
     """
     model = Model.of(embedder)
     known = store.get(name, model).recordings if add else ()
-    findings = check_recordings(embedder.card, recordings, known, rules)
-    if heard is not None:
-        findings = Findings((*heard.refusals, *findings.refusals), (*heard.warnings, *findings.warnings))
+    findings = check_recordings(embedder.card, recordings, known, rules, heard)
     if findings.refusals and not anyway:
         raise EnrolmentError(findings.refusals)
     keep = store.extend if add else store.enrol

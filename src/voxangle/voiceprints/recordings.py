@@ -6,16 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from voxangle.errors import AudioError, VoiceprintError
+from voxangle.errors import AudioError
 from voxangle.runtime.embedding import BaseEmbedder
 from voxangle.runtime.measures import measure_file, measure_waveform
 from voxangle.runtime.sources import Samples
 from voxangle.voiceprints.store import Recording, Reference
 
-__all__ = ["SHORTEST", "check_length", "take_files", "take_waveforms"]
-
-SHORTEST = 1.0
-"""Seconds of speech below which nothing is decided."""
+__all__ = ["take_files", "take_waveforms"]
 
 
 def take_files(
@@ -60,23 +57,6 @@ def take_waveforms(
         Recording(vector, measure_waveform(waveform, vector), source)
         for waveform, vector, source in zip(waveforms, vectors, sources, strict=True)
     ]
-
-
-def check_length(name: str | Path, recording: Recording) -> None:
-    """Refuse a recording too short to decide by.
-
-    Args:
-        name: of it, for the message.
-        recording: measured.
-
-    Raises:
-        VoiceprintError: it has less than 1 s in which it sounds.
-    """
-    if recording.measures.speech < SHORTEST:
-        raise VoiceprintError(
-            f"{name}: {recording.measures.speech:.1f} s of speech, at least {SHORTEST:g} s are needed to decide; "
-            "record more"
-        )
 
 
 def _reference(path: Path) -> Reference:

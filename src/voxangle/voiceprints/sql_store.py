@@ -344,6 +344,13 @@ class SqlStore(VoiceprintStore):
         with self._transaction(write=True) as sql:
             _audit(sql, action, actor, print_id, None if model is None else model.id, detail)
 
+    def check_writable(self) -> None:
+        """See ``VoiceprintStore``."""
+        with self._transaction(write=True) as sql:
+            sql.rows(
+                "UPDATE meta SET scrub = scrub WHERE one = 0"
+            )  # of no row; what may not write may not even that
+
     def audit(self, *, print_id: str | None = None, limit: int | None = None) -> list[AuditEvent]:
         """See ``VoiceprintStore``."""
         values: list[object] = [] if print_id is None else [print_id]

@@ -342,6 +342,10 @@ class VoiceprintStore(ABC):
         """Add a line to the audit trail of something that changes no print."""
 
     @abstractmethod
+    def check_writable(self) -> None:
+        """Raise ``StorageError`` where nothing can be written now: before work is done for what is to be noted."""
+
+    @abstractmethod
     def audit(self, *, print_id: str | None = None, limit: int | None = None) -> list[AuditEvent]:
         """The audit trail, newest first.
 
