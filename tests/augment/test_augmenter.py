@@ -11,11 +11,11 @@ import torch
 from voxangle.augment import AugmentConfig, Augmenter, Banks, KindWeights
 from voxangle.augment.babble import Talkers
 from voxangle.augment.clips import Clips
-from voxangle.augment.kinds import Added, Babble, Clean, Reverb
+from voxangle.augment.kinds import Added, Babble, Clean, Reverb, Telephone
 from voxangle.augment.mixing import DIRECT_PATH, power
 from voxangle.errors import CorpusError
 
-ALL = {"clean": 1.0, "reverb": 1.0, "noise": 1.0, "babble": 1.0, "music": 1.0}
+ALL = {"clean": 1.0, "reverb": 1.0, "noise": 1.0, "babble": 1.0, "music": 1.0, "telephone": 1.0}
 SPEAKERS = np.arange(6).repeat(2)
 
 
@@ -38,6 +38,7 @@ def banks() -> Banks:
                 Talkers.of(Clips.of(sounds(12, 2)), SPEAKERS), config.babble_snr, config.babble_speakers
             ),
             "music": Added(Clips.of(sounds(3, 3, 9000)), config.music_snr),
+            "telephone": Telephone(),
         }
     )
 
@@ -135,7 +136,7 @@ def test_the_views_of_one_crop_draw_their_kinds_apart_from_each_other(banks: Ban
     assert ((pairs - 250) ** 2 / 250).sum() < 37.7  # 15 degrees of freedom, p = 0.001
 
 
-@pytest.mark.parametrize("off", ["clean", "reverb", "noise", "babble", "music"])
+@pytest.mark.parametrize("off", list(ALL))
 def test_a_kind_of_weight_0_is_never_drawn(banks: Banks, off: str) -> None:
     def refuse(*_: object) -> torch.Tensor:
         raise AssertionError(f"{off} was drawn")
@@ -202,7 +203,7 @@ def test_silence_in_the_crop_or_in_the_bank_makes_no_nan(banks: Banks) -> None:
     for bank in (banks, quiet):
         made = Augmenter(AugmentConfig(views=3, kinds=KindWeights(**ALL)), bank)(x, generator())
         assert made.isfinite().all()
-        assert torch.equal(made[::2], torch.zeros(20, 3, 4000))
+        assert made[::2].abs().max() < 1e-3  # not nothing: the A-law has no level at zero
     assert torch.equal(Augmenter(only("noise"), quiet)(x, generator())[:, 1], x)
 
 

@@ -13,7 +13,7 @@ from voxangle.augment.coloured_noise import coloured_noise
 from voxangle.augment.mixing import DIRECT_PATH
 from voxangle.errors import CorpusError
 
-OFF = {"clean": 0.0, "reverb": 0.0, "noise": 0.0, "babble": 0.0, "music": 0.0}
+OFF = dict.fromkeys(KindWeights.model_fields, 0.0)
 
 
 def tone(hertz: float, seconds: float, rate: int = 16_000) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Views of crops: noise, babble, music and rooms, batched on the device of the encoder."""
+"""Views of crops: noise, babble, music, rooms and telephones, batched on the device of the encoder."""
 
 from voxangle.augment.augmenter import Augmenter
 from voxangle.augment.banks import Banks, build_banks

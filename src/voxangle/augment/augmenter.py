@@ -1,4 +1,4 @@
-"""Views of crops: clean, in a room, in noise, among talkers, over music."""
+"""Views of crops: clean, in a room, in noise, among talkers, over music, over a telephone."""
 
 from __future__ import annotations
 

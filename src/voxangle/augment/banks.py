@@ -15,7 +15,7 @@ from voxangle.augment.babble import Talkers
 from voxangle.augment.clips import Clips
 from voxangle.augment.coloured_noise import coloured_noise
 from voxangle.augment.config import AugmentConfig
-from voxangle.augment.kinds import Added, Babble, Clean, Kind, Reverb
+from voxangle.augment.kinds import Added, Babble, Clean, Kind, Reverb, Telephone
 from voxangle.augment.rooms import aligned, measured_room, simulated_rooms
 from voxangle.errors import AudioError, CorpusError
 
@@ -163,12 +163,17 @@ def _music(sources: _Sources, random: np.random.Generator) -> tuple[Kind | None,
     return Added(clips, config.music_snr), note
 
 
+def _telephone(_sources: _Sources, _random: np.random.Generator) -> tuple[Kind, str]:
+    return Telephone(), "300 to 3400 Hz at 8 kHz, companded to eight bits"
+
+
 _GATHER: dict[str, Callable[[_Sources, np.random.Generator], tuple[Kind | None, str]]] = {
     "clean": _clean,
     "reverb": _reverb,
     "noise": _noise,
     "babble": _babble,
     "music": _music,
+    "telephone": _telephone,
 }
 
 

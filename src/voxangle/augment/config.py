@@ -30,6 +30,7 @@ class KindWeights(Config):
     noise: Weight = 1.0
     babble: Weight = 1.0
     music: Weight = 1.0
+    telephone: Weight = 0.0
 
 
 class AugmentConfig(Config):

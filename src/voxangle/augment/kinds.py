@@ -10,8 +10,9 @@ import torch
 from voxangle.augment.babble import Talkers
 from voxangle.augment.clips import Clips, pick
 from voxangle.augment.mixing import mix_at_snr, reverberate
+from voxangle.augment.telephone import over_telephone
 
-__all__ = ["Added", "Babble", "Clean", "Draws", "Kind", "Reverb"]
+__all__ = ["Added", "Babble", "Clean", "Draws", "Kind", "Reverb", "Telephone"]
 
 
 @dataclass(frozen=True)
@@ -127,3 +128,16 @@ class Babble:
     def to(self, device: torch.device) -> Babble:
         """The same with its voices on a device."""
         return replace(self, voices=self.voices.to(device))
+
+
+@dataclass(frozen=True)
+class Telephone:
+    """The crop over a telephone's line, of either law as often."""
+
+    def __call__(self, crops: torch.Tensor, draws: Draws, labels: torch.Tensor | None) -> torch.Tensor:  # noqa: ARG002
+        """Each crop over a line of its own."""
+        return over_telephone(crops, (draws.level < 0.5).to(crops.device))
+
+    def to(self, device: torch.device) -> Telephone:  # noqa: ARG002
+        """Itself: there is nothing to move."""
+        return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["DIRECT_PATH", "mix_at_snr", "power", "reverberate"]
+__all__ = ["DIRECT_PATH", "mix_at_snr", "power", "reverberate", "smooth_size"]
 
 DIRECT_PATH = 40
 """Where an impulse response has its direct path, in samples: what a band-limited one needs to rise (2.5 ms)."""
@@ -52,7 +52,7 @@ def reverberate(waveforms: torch.Tensor, responses: torch.Tensor) -> torch.Tenso
         Shape (B, T).
     """
     samples = waveforms.shape[-1]
-    size = _smooth(samples + responses.shape[-1] - 1)
+    size = smooth_size(samples + responses.shape[-1] - 1)
     spectra = torch.fft.rfft(waveforms, size) * torch.fft.rfft(responses, size)
     wet: torch.Tensor = torch.fft.irfft(spectra, size)[..., DIRECT_PATH : DIRECT_PATH + samples]
     wet_power = power(wet)
@@ -63,7 +63,7 @@ def reverberate(waveforms: torch.Tensor, responses: torch.Tensor) -> torch.Tenso
 _SMALLEST = torch.finfo(torch.float32).tiny
 
 
-def _smooth(size: int) -> int:
+def smooth_size(size: int) -> int:
     """The least number from ``size`` on without a prime factor above 5: lengths that FFTs are fast at."""
     while True:
         rest = size
