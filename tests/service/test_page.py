@@ -205,6 +205,18 @@ def choose(page: Page, *chosen: dict[str, Any]) -> None:
     task(page).locator("input[type=file]").set_input_files(list(chosen))
 
 
+def drop(page: Page, onto: Page, *paths: Path) -> None:
+    """Drag files of this machine over a place and let go: the browser reads them, and does what it does by itself."""
+    onto.scroll_into_view_if_needed()
+    box = onto.bounding_box()
+    where = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    carried = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    devices = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        devices.send("Input.dispatchDragEvent", {"type": kind, **where, "data": carried})
+    devices.detach()
+
+
 def answered(page: Page, text: str) -> None:
     task(page).locator(".answer", has_text=text).wait_for()
 
@@ -291,7 +303,7 @@ def test_a_newcomer_enrols_verifies_identifies_and_deletes(command: str, page_of
     assert answer_of(page) == "Accepted: this sounds like ann"
     said = task(page).inner_text()
     assert "at a prior of 50\u00a0%" in said
-    assert "The model’s card does not know them for this threshold." in said
+    assert "The model’s card knows none." in said
     assert "A replayed, cloned or imitated voice is not noticed." in said
 
     choose(page, file(OTHER, 3))
@@ -338,6 +350,9 @@ def test_real_speech_is_heard_and_silence_is_refused(
         record(page, 4.0)
         page.get_by_role("button", name="Enrol with 1 recording").click()
         page.get_by_text("reader is enrolled").wait_for()
+        told = task(page).locator(".outcome").text_content().replace("\u00a0", " ")
+        shown = [re.findall(rf"{words}(\S+) s", told)[0] for words in ("1 recording, ", "Speech in it")]
+        assert shown[0] == shown[1]  # silero-vad's measure; what sounds would be more
         verify_enrolled(page, "reader")
         record(page, 4.0)
         assert answer_of(page) in {
@@ -352,6 +367,80 @@ def test_real_speech_is_heard_and_silence_is_refused(
         choose(page, {"name": "hum.wav", "mimeType": "audio/wav", "buffer": encoded(hum)})
         refused = task(page).get_by_role("alert").filter(has_text="There is no speech in the recording")
         refused.get_by_text("Speak a sentence or two, close to the microphone.").wait_for()
+
+
+# --- dropped files -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dropped(tmp_path: Path) -> Callable[[str, bytes], Path]:
+    """Writes a file that can be dropped."""
+
+    def write(name: str, content: bytes) -> Path:
+        path = tmp_path / name
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+@in_a_browser
+def test_files_are_dropped_one_or_several_at_once(
+    address: str, page_of: Opener, dropped: Callable[[str, bytes], Path]
+) -> None:
+    page = page_of(address)
+    first, second, third = (dropped(f"{i}.wav", encoded(voice(OTHER, 60 + i, 3.0))) for i in range(3))
+    drop(page, task(page).locator(".recorder"), first, second)
+    page.get_by_text("Say who it is first.").wait_for()  # a drop is no way around consent
+    assert page.get_by_text("None yet.").is_visible()
+    agree(page, "dropper")
+    drop(page, task(page).locator(".recorder"), first, second)
+    rows = page.get_by_role("list", name="Recordings of this person").get_by_role("listitem")
+    assert [row.locator(".take-about").inner_text().split(",")[0] for row in rows.all()] == [
+        "Recording 1 0.wav",
+        "Recording 2 1.wav",
+    ]
+    page.get_by_role("button", name="Enrol with 2 recordings").click()
+    answered(page, "dropper is enrolled")
+
+    verify_enrolled(page, "dropper")
+    drop(page, page.locator("#verify-title"), third)  # anywhere on the task
+    assert answer_of(page) == "Accepted: this sounds like dropper"
+    drop(page, task(page).locator(".recorder"), first, second)
+    page.get_by_text("One recording at a time, please.").wait_for()
+    go(page, "Identify")
+    drop(page, task(page).locator(".recorder"), third)
+    assert answer_of(page) == "This sounds like dropper"
+    with httpx.Client() as client:  # whose voice other tests take for nobody's
+        client.delete(f"{address}/v1/voiceprint", params={"name": "dropper"}).raise_for_status()
+
+
+@in_a_browser
+def test_what_is_dropped_and_no_recording_is_told_so_and_opened_nowhere(
+    address: str, page_of: Opener, dropped: Callable[[str, bytes], Path]
+) -> None:
+    page = page_of(f"{address}/#identify")
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.method))
+    panel = task(page).locator(".recorder")
+    letter, voice_of_mine = dropped("letter.pdf", b"%PDF"), dropped("a.wav", encoded(voice(MINE, 63, 3.0)))
+    drop(page, panel, letter)
+    panel.get_by_role("alert").filter(has_text="letter.pdf is no recording. Choose wav, flac").wait_for()
+    go(page, "Enrol")
+    agree(page, "letter writer")
+    drop(page, task(page).locator(".recorder"), voice_of_mine, letter)
+    page.get_by_text("letter.pdf is no recording.").and_(page.locator(":visible")).wait_for()
+    assert page.get_by_text("None yet.").is_visible()
+    assert "POST" not in sent
+
+    go(page, "Identify")
+    drop(page, panel, dropped("named.wav", b"no sound at all, whatever its name says"))
+    task(page).locator(".outcome").get_by_role("alert").filter(has_text="not-audio").wait_for()
+    drop(page, page.get_by_role("heading", name="What this does not do"), voice_of_mine)  # a miss
+    go(page, "Voiceprints")
+    drop(page, page.locator("#voiceprints-title"), voice_of_mine)
+    page.wait_for_timeout(300)  # the browser would open it by now, here or beside
+    assert [one.url for one in page.context.pages] == [f"{address}/#voiceprints"]
 
 
 # --- manners -------------------------------------------------------------------------------------------------
@@ -590,6 +679,20 @@ def test_a_missing_microphone_leaves_files(
 
 
 @in_a_browser
+def test_a_browser_whose_sound_does_not_start_is_not_waited_for(
+    address: str, enrolled: str, page_of: Opener
+) -> None:
+    # As in Firefox on a machine without anything to play to.
+    page = page_of(f"{address}/#identify", "AudioContext.prototype.resume = () => new Promise(() => {});")
+    task(page).get_by_role("button", name="Record", exact=True).click()
+    task(page).get_by_text("Waiting for the microphone").wait_for()
+    task(page).get_by_role("alert").filter(has_text="connect a loudspeaker or headphones").wait_for()
+    assert task(page).get_by_text("The microphone is off.").is_visible()
+    choose(page, file(MINE, 21))
+    assert answer_of(page) == f"This sounds like {enrolled}"
+
+
+@in_a_browser
 def test_where_sockets_do_not_get_through_the_recording_itself_does(
     address: str, enrolled: str, page_of: Opener
 ) -> None:
@@ -639,34 +742,59 @@ def test_the_decision_follows_prior_costs_and_the_card_s_threshold(
     answered(page, "Accepted")
     said = task(page).inner_text()
     assert "cosine 0.500, eer: no trials" in said
-    assert "The model’s card does not know its error rates (no trials)." in said
+    assert "The model’s card knows none." in said
 
 
 @in_a_browser
 def test_error_rates_are_the_card_s_or_said_to_be_unknown(address: str, page_of: Opener) -> None:
     page = page_of(address)
-    known = {
-        "name": "eer",
-        "value": 0.5,
-        "source": "40 trials",
-        "false_acceptance": 0.07,
-        "false_rejection": 0.004,
-    }
-    by_score = {"decided_by": "score", "threshold_name": "eer"}
-    rates = "async ([verdict, model]) => (await import('/page/rates.js')).ratesAt(verdict, model)"
+    rates = """async ([answer, thresholds]) => {
+      const { ratesAt } = await import("/page/rates.js");
+      const made = ratesAt(answer, { thresholds });
+      const rows = made.slice(1).flatMap((one) => [...one.querySelectorAll("tr")]);
+      return [made[0].textContent, rows.map((row) => [...row.cells].map((cell) => cell.textContent))];
+    }"""
 
-    def said(verdict: dict[str, Any], thresholds: list[dict[str, Any]]) -> str:
-        text: str = page.evaluate(rates, [verdict, {"thresholds": thresholds}])
-        return text.replace("\u00a0", " ")
+    def known(name: str, value: float, accepted: float | None, rejected: float | None) -> dict[str, Any]:
+        ratio = 20 * value - 10
+        rates = {"false_acceptance": accepted, "false_rejection": rejected}
+        return {"name": name, "value": value, "source": "40 trials", "log_likelihood_ratio": ratio, **rates}
 
-    words = "7 % false acceptances, 0.40 % false rejections, on 40 trials."
-    assert said(by_score, [known]) == words
-    bayes = {"decided_by": "log_likelihood_ratio", "threshold_name": "bayes"}
-    assert said(bayes, []) == "The model’s card does not know them for this threshold."
-    elsewhere = f"It knows them at a cosine of 0.500 (eer): {words}"
-    assert said(bayes, [known]) == f"The model’s card does not know them for this threshold. {elsewhere}"
-    assert said({"decided_by": None}, [known]) == "Nothing decides, so there are none."
-    assert "does not know its error rates" in said(by_score, [{**known, "false_acceptance": None}])
+    def said(by: str | None, threshold: float | None, name: str, *thresholds: dict[str, Any]) -> Any:
+        answer = {"decided_by": by, "threshold": threshold, "threshold_name": name}
+        text, rows = page.evaluate(rates, [answer, thresholds])
+        return text.replace("\u00a0", " "), [[cell.replace("\u00a0", " ") for cell in row] for row in rows]
+
+    eer, strict = known("eer", 0.5, 0.07, 0.07), known("far-1%", 0.6, 0.01, 0.184)
+    table = [
+        ["Threshold", "False acceptances", "False rejections"],
+        ["eer, from 0.500", "7 %", "7 %"],
+        ["far-1%, from 0.600", "1 %", "18.4 %"],
+    ]
+    ratio = "log_likelihood_ratio"
+    at_eer = "7 % false acceptances, 7 % false rejections, on 40 trials."
+    assert said("score", 0.5, "eer", strict, eer) == (at_eer, [])
+    assert said(ratio, 1.5, "bayes", strict, eer) == (
+        "1 % to 7 % false acceptances, 7 % to 18.4 % false rejections: the threshold lies between eer and far-1%.",
+        table,
+    )
+    assert said(ratio, 2.5, "bayes", strict, eer)[0] == (
+        "at most 1 % false acceptances, at least 18.4 % false rejections: the threshold lies above far-1%."
+    )
+    assert said(ratio, -0.5, "bayes", eer, strict)[0] == (
+        "at least 7 % false acceptances, at most 7 % false rejections: the threshold lies below eer."
+    )
+    assert said(ratio, 1e-9, "bayes", eer, strict) == (at_eer, table)
+    assert said("score", 0.55, "given", eer, strict)[0].endswith("the threshold lies between eer and far-1%.")
+    # A ratio that measures of quality move is at no one score.
+    moved = [{**one, "log_likelihood_ratio": None} for one in (eer, strict)]
+    assert said(ratio, 1.5, "bayes", *moved) == (
+        "The model’s card does not know them at this log-likelihood ratio, but where the cosine score decides:",
+        table,
+    )
+    assert said(ratio, 1.5, "bayes") == ("The model’s card knows none.", [])
+    assert said(ratio, 1.5, "bayes", known("eer", 0.5, None, None))[0] == "The model’s card knows none."
+    assert said(None, None, "", eer) == ("Nothing decides, so there are none.", [])
 
 
 @in_a_browser

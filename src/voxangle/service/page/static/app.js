@@ -1,7 +1,7 @@
 // The page: tasks around one service.
 
 import { Access } from "./access.js";
-import { setError } from "./dom.js";
+import { carriesFiles, setError } from "./dom.js";
 import { Enrol } from "./enrol.js";
 import { History } from "./history.js";
 import { Identify } from "./identify.js";
@@ -80,6 +80,15 @@ async function start() {
   status.dataset.state = "good";
   status.textContent = `Ready. Model: ${page.model.name}`;
   voiceprints.load();
+}
+
+// A file that misses its place would be opened by the browser, in some instead of the page and all that was recorded.
+for (const name of ["dragover", "drop"]) {
+  document.addEventListener(name, (event) => {
+    if (event.defaultPrevented || !carriesFiles(event)) return;
+    event.preventDefault();
+    event.dataTransfer.dropEffect = "none";
+  });
 }
 
 followAddress((task) => {

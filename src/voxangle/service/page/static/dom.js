@@ -34,9 +34,33 @@ export function facts(rows) {
   return list;
 }
 
+/**
+ * A table whose first column names its rows; where it is too wide it can be scrolled.
+ *
+ * @param {string} label of the place it stands in
+ * @param {string} caption
+ * @param {string[]} headings of its columns
+ * @param {Array<Array<string|Node[]>>} rows their cells
+ */
+export function table(label, caption, headings, rows) {
+  const row = ([name, ...cells]) =>
+    element("tr", {}, element("th", { scope: "row" }, name), ...cells.map((cell) => element("td", {}, ...[cell].flat())));
+  const head = element("tr", {}, ...headings.map((text) => element("th", { scope: "col" }, text)));
+  return element(
+    "div",
+    { class: "wide", role: "region", "aria-label": label, tabindex: "0" },
+    element("table", {}, element("caption", {}, caption), element("thead", {}, head), element("tbody", {}, ...rows.map(row))),
+  );
+}
+
 /** The first element of a template, copied. */
 export function fromTemplate(id) {
   return document.getElementById(id).content.firstElementChild.cloneNode(true);
+}
+
+/** Whether files are dragged or dropped, and not text. */
+export function carriesFiles(event) {
+  return event.dataTransfer.types.includes("Files");
 }
 
 /** Put content in a place, and that into view. */

@@ -121,6 +121,8 @@ export class Enrol {
 
   #enrolled({ voiceprint, recordings, notes }, add) {
     const { name } = voiceprint;
+    const speech = recordings.reduce((sum, heard) => sum + heard.speech, 0);
+    const all = add ? `; ${count(voiceprint.recordings, "recording")} in all` : "";
     this.#takes = [];
     this.#show();
     this.#name.value = "";
@@ -131,7 +133,7 @@ export class Enrol {
         "div",
         { class: "verdict", "data-kind": "done" },
         element("p", { class: "answer" }, add ? `Added to the voiceprint of ${name}` : `${name} is enrolled`),
-        element("p", {}, `${count(voiceprint.recordings, "recording")}, ${seconds(voiceprint.speech)} of speech in all.`),
+        element("p", {}, `${count(recordings.length, "recording")}, ${seconds(speech)} of speech${all}.`),
         ...[notesBox("What could be better", notes), measuresBox(recordings)].filter(Boolean),
         element("p", {}, button(`Verify the voice of ${name}`, {}, () => this.#page.verify(name))),
       ),

@@ -1,6 +1,6 @@
 // Who it is of those enrolled, or nobody.
 
-import { element, facts } from "./dom.js";
+import { element, facts, table } from "./dom.js";
 import { measuresBox, notesBox } from "./findings.js";
 import { ratesAt } from "./rates.js";
 import { Scale } from "./scale.js";
@@ -33,7 +33,8 @@ export function identifiedBox(found, model) {
     facts([found.enrolled ? ["Threshold", thresholdText(found)] : null]),
     found.name === null ? null : unnoticed(),
     element("h3", {}, "Error rates at this threshold"),
-    element("p", {}, ratesAt(found, model)),
+    ...ratesAt(found, model),
+    found.enrolled > 1 ? element("p", { class: "hint" }, `They are of one comparison; this search made ${found.enrolled.toLocaleString("en")}.`) : null,
     notesBox("What else is to be said", found.notes),
     measuresBox(found.recordings),
   );
@@ -44,30 +45,16 @@ function candidates(found) {
   const row = (name, probability, ratio, score) => {
     const bar = element("span", { class: "bar" });
     bar.style.setProperty("--share", probability ?? 0);
-    return element(
-      "tr",
-      {},
-      element("th", { scope: "row" }, name),
-      known ? element("td", {}, percent(probability), bar) : null,
-      known ? element("td", {}, ratio === null ? "" : signed(ratio)) : null,
-      element("td", {}, score === null ? "" : number(score, 3)),
-    );
+    const judged = known ? [[percent(probability), bar], ratio === null ? "" : signed(ratio)] : [];
+    return [name, ...judged, score === null ? "" : number(score, 3)];
   };
-  const heading = (text) => element("th", { scope: "col" }, text);
-  return element(
-    "div",
-    { class: "wide", role: "region", "aria-label": "Candidates", tabindex: "0" },
-    element(
-      "table",
-      {},
-      element("caption", {}, known ? `Whose voice it is, at a prior of ${percent(found.prior)} that it is somebody enrolled` : "The most alike"),
-      element("thead", {}, element("tr", {}, heading("Name"), known ? heading("Probability") : null, known ? heading("LLR") : null, heading("Cosine"))),
-      element(
-        "tbody",
-        {},
-        ...found.candidates.map((one) => row(one.name, one.probability, one.log_likelihood_ratio, one.score)),
-        known ? row("nobody of them", found.nobody, null, null) : null,
-      ),
-    ),
+  return table(
+    "Candidates",
+    known ? `Whose voice it is, at a prior of ${percent(found.prior)} that it is somebody enrolled` : "The most alike",
+    known ? ["Name", "Probability", "LLR", "Cosine"] : ["Name", "Cosine"],
+    [
+      ...found.candidates.map((one) => row(one.name, one.probability, one.log_likelihood_ratio, one.score)),
+      ...(known ? [row("nobody of them", found.nobody, null, null)] : []),
+    ],
   );
 }

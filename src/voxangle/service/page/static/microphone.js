@@ -7,9 +7,13 @@
 
 const HIGHEST_RATE = 48_000; // that the service takes as a stream
 
+const STARTING = 5_000; // milliseconds: a headset without wires takes two or three seconds
+
 const SENTENCES = {
   NotAllowedError: "The browser did not allow the microphone. Allow it in the address bar’s settings, or choose a file.",
   NotFoundError: "No microphone was found. Connect one, or choose a file.",
+  NotStartedError:
+    "The browser’s sound did not start. Firefox needs something to play to, even to record: connect a loudspeaker or headphones, or choose a file.",
   NotReadableError: "The microphone is in use or broken. Close what else uses it, or choose a file.",
 };
 
@@ -45,7 +49,7 @@ export async function openMicrophone(onBlock, onLost) {
       context = new AudioContext({ sampleRate: HIGHEST_RATE });
     }
     await context.audioWorklet.addModule(new URL("capture-worklet.js", import.meta.url));
-    await context.resume();
+    await started(context);
     const capture = new AudioWorkletNode(context, "capture", { channelCount: 1, channelCountMode: "explicit" });
     capture.port.onmessage = ({ data }) => onBlock(data);
     // Some browsers run only what leads to the speakers; the worklet's output is silence.
@@ -56,4 +60,10 @@ export async function openMicrophone(onBlock, onLost) {
     close();
     throw new MicrophoneError(SENTENCES[error.name] ?? `The microphone could not be opened (${error.message}).`);
   }
+}
+
+/** Without a device to play to, Firefox leaves a context suspended for ever, and says nothing. */
+async function started(context) {
+  const late = new Promise((_, refuse) => setTimeout(() => refuse(new DOMException("", "NotStartedError")), STARTING));
+  await Promise.race([context.resume(), late]);
 }

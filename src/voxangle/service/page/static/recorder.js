@@ -1,6 +1,6 @@
 // A panel that takes recordings: from the microphone, from a file dialogue, or dropped.
 
-import { fromTemplate } from "./dom.js";
+import { carriesFiles, fromTemplate } from "./dom.js";
 import { FLOOR, LevelJudge, STATES } from "./level.js";
 import { openMicrophone } from "./microphone.js";
 import { LEFT } from "./routing.js";
@@ -184,6 +184,7 @@ export class Recorder {
 
   #listenForDrops(section) {
     const over = (event, is) => {
+      if (!carriesFiles(event)) return; // text for an input
       event.preventDefault();
       section.classList.toggle("over", is);
     };
@@ -191,7 +192,7 @@ export class Recorder {
     section.addEventListener("dragleave", (event) => over(event, false));
     section.addEventListener("drop", (event) => {
       over(event, false);
-      if (!this.#parts.file.disabled) this.#choose([...event.dataTransfer.files]);
+      if (carriesFiles(event) && !this.#parts.file.disabled) this.#choose([...event.dataTransfer.files]);
     });
   }
 

@@ -72,7 +72,7 @@ export class VerdictView {
         keyFacts(verdict),
         verdict.same_voice ? unnoticed() : null,
         element("h3", {}, "Error rates at this threshold"),
-        element("p", {}, ratesAt(verdict, model)),
+        ...ratesAt(verdict, model),
         notesBox("What is doubtful about the recording", verdict.notes),
         measuresBox(verdict.recordings),
       ].filter(Boolean),

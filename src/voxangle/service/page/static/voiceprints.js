@@ -2,7 +2,7 @@
 
 import { button, element, present } from "./dom.js";
 import { asProblem, problemBox } from "./problems.js";
-import { count, moment, seconds } from "./wording.js";
+import { count, moment } from "./wording.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -68,7 +68,7 @@ export class Voiceprints {
   }
 
   #row(one) {
-    const about = `${count(one.recordings, "recording")}, ${seconds(one.speech)} of speech; enrolled ${moment(one.created)}`;
+    const about = `${count(one.recordings, "recording")}; enrolled ${moment(one.created)}`;
     const added = one.updated === one.created ? "" : `, added to ${moment(one.updated)}`;
     return element(
       "li",
