@@ -437,9 +437,23 @@ def test_verify_refuses_what_is_not_a_recording(
     bad = tmp_path / "bad.wav"
     if content is not None:
         bad.write_bytes(content)
-    code, _, err = voxangle("verify", voices / "s0" / "u0.wav", bad, "--model", run)
+    words = ["verify", voices / "s0" / "u0.wav", bad, "--model", run]
+    code, _, err = voxangle(*words)
     assert code == 2
-    assert "bad.wav" in err
+    assert err.startswith(f"error: {bad}: ")
+    code, out, told = voxangle(*words, "--json")
+    assert (code, out) == (2, "")
+    # One line for a program, as its answer would have been.
+    assert json.loads(told) == {
+        "error": {"type": "AudioError", "message": err.removeprefix("error: ").removesuffix("\n")}
+    }
+
+
+def test_surroundings_that_fail_are_told_in_json_too(voxangle: Terminal, tmp_path: Path) -> None:
+    shut = tmp_path / ("x" * 300)  # a name that no file system takes
+    code, out, err = voxangle("voiceprints", "list", "--store", shut, "--json")
+    assert (code, out) == (2, "")
+    assert json.loads(err)["error"]["type"] == "OSError"
 
 
 def test_the_model_of_another_architecture_is_refused(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from typing import NoReturn
 
 # Two spinning OpenMP threads collapse beside another busy process; libgomp reads these when torch loads it.
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
@@ -27,23 +29,29 @@ def main() -> None:
     try:
         app()
     except VoxangleError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
+        _fail(error, str(error))
     except ModuleNotFoundError as error:
         extra = missing_extra(error)
         if extra is None:
             raise
-        print(f"error: {extra}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
+        _fail(extra, str(extra))
     except OSError as error:
         # The disk, a permission, a name that cannot be: the surroundings, not the program.
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
+        _fail(error, f"{where}{error.strerror or error}")
     except MemoryError as error:
-        print(f"error: not enough memory ({error}); make the batch or the model smaller", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
+        _fail(error, f"not enough memory ({error}); make the batch or the model smaller")
     except SystemExit as left:
         if left.code == 130 and isinstance(left.__context__, KeyboardInterrupt):
             print("stopped; the same command goes on", file=sys.stderr)  # noqa: T201
         raise
+
+
+def _fail(error: Exception, message: str) -> NoReturn:
+    """Say what went wrong, as the answer would have been said: in JSON for a program, and leave."""
+    # Commands are gone by now, and with them their options.
+    if "--json" in sys.argv:
+        print(json.dumps({"error": {"type": type(error).__name__, "message": message}}), file=sys.stderr)  # noqa: T201
+    else:
+        print(f"error: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(2)
