@@ -15,6 +15,7 @@ import pytest
 
 import voxangle
 from voxangle.encoders import Embedder
+from voxangle.encoders.model_files import read_model
 
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(voxangle.__file__).parent
@@ -72,12 +73,23 @@ def test_an_exported_model_verifies_and_embeds(exported: Path, voices: Path, tmp
     uses(blocked, exported, voices, tmp_path)
 
 
+def test_an_exported_model_says_what_it_is(exported: Path) -> None:
+    done = blocked("card", "--model", exported / "int8.onnx")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("# tiny\n")
+    assert "`architecture: ecapa_tdnn`" in done.stdout
+    assert f"pip install 'voxangle[onnx]'\nvoxangle verify --model {exported / 'int8.onnx'} " in done.stdout
+    done = blocked("card", "--model", exported / "int8.onnx", "--json")
+    assert json.loads(done.stdout) == read_model(exported).card.model_dump(mode="json")
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ["train", ROOT / "recipes" / "shared.yaml"],
         ["evaluate", "--model", "{exported}", "--trials", "x"],
         ["embed", "a.wav", "--model", "{exported}"],
+        ["card", "--model", "{exported}"],
         ["verify", "a.wav", "b.wav", "--model", "{exported}"],
         ["verify", "a.wav", "b.wav", "--model", "{exported}", "--runtime", "torch"],
         ["export", "onnx", "--model", "{exported}", "--out", "x.onnx"],

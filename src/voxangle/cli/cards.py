@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voxangle.cli.app import AsJson, Model, app, named_model, print_json
-from voxangle.errors import VoxangleError
+from voxangle.errors import CheckpointError, VoxangleError
 
 if TYPE_CHECKING:
     from voxangle.encoders.card import Attribution, Metric, ModelCard
+    from voxangle.runtime.onnx_metadata import ExportedCard
 
 
 @app.command()
@@ -33,17 +34,27 @@ def card(
     as_json: AsJson = False,
 ) -> None:
     """What a model says about itself; with options, say more. Its weights stay as they are."""
-    from voxangle.encoders.model_page import model_page
+    from pydantic import ValidationError
+
+    from voxangle.config import first_problem
+    from voxangle.runtime.model_page import model_page
 
     path = named_model(model)
+    said: ModelCard | ExportedCard
     if name is None and licence is None and not attribute and not results:
         said = _card_of(path)
     else:
         said = _say(path, name, licence, attribute or [], results or [])
     if as_json:
         print_json(said.model_dump(mode="json"))
-    else:
+        return
+    try:
         typer.echo(model_page(said, str(path)), nl=False)
+    except ValidationError as error:
+        raise CheckpointError(
+            f"{path}: its card says what this voxangle does not know ({first_problem(error)}); upgrade voxangle, or "
+            "see all it says with --json"
+        ) from error
 
 
 @app.command()
@@ -77,14 +88,14 @@ def pull(
     typer.echo(f"{folder}: {commit.repository}, commit {commit.revision}")
 
 
-def _card_of(path: Path) -> ModelCard:
-    from voxangle.encoders.card import ModelCard
-    from voxangle.encoders.model_files import read_model
-    from voxangle.runtime import OnnxEmbedder
+def _card_of(path: Path) -> ModelCard | ExportedCard:
+    if path.suffix.lower() == ".onnx":
+        from voxangle.runtime import OnnxEmbedder
 
-    if path.suffix.lower() != ".onnx":
-        return read_model(path).card
-    return ModelCard.model_validate(OnnxEmbedder.load(path).card.model_dump())
+        return OnnxEmbedder.load(path).card
+    from voxangle.encoders.model_files import read_model
+
+    return read_model(path).card
 
 
 def _say(

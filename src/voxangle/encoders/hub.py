@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from voxangle import __version__
 from voxangle.encoders.card import ModelCard
 from voxangle.encoders.model_files import DESCRIPTION, WEIGHTS, copy_model
-from voxangle.encoders.model_page import model_page
 from voxangle.errors import CheckpointError, MissingExtraError, VoxangleError
+from voxangle.runtime.model_page import model_page
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, ModelCardData

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from voxangle.encoders.card import Metric, ModelCard
+from voxangle.config import Config
+from voxangle.runtime.described import DescribedCard, Metric, PlainCard
 
 __all__ = ["model_page"]
 
@@ -18,7 +19,7 @@ _USE = """\
 ## Use
 
 ```sh
-pip install 'voxangle[train]'
+pip install 'voxangle[{extra}]'
 voxangle verify --model {place} one.wav other.wav
 ```
 """
@@ -34,17 +35,22 @@ _LIMITS = """\
 """
 
 
-def model_page(card: ModelCard, place: str) -> str:
-    """What the card says, as Markdown.
+def model_page(said: Config, place: str) -> str:
+    """What a card says, as Markdown.
 
     Args:
-        card: of the model.
+        said: the card, a trained model's or an exported one's.
         place: what to name the model by in a command.
+
+    Raises:
+        pydantic.ValidationError: an exported model's card says what this voxangle does not know.
     """
+    card = PlainCard.model_validate(said.model_dump(mode="json"))
+    extra = "onnx" if place.lower().endswith(".onnx") else "train"
     parts = [
         f"# {card.name}\n\n{_WHAT}",
         _table([("", ""), *_facts(card)]),
-        _USE.format(place=shlex.quote(place)),
+        _USE.format(extra=extra, place=shlex.quote(place)),
     ]
     if card.metrics:
         parts.append("## What was measured\n\n" + _measured(card.metrics))
@@ -54,20 +60,15 @@ def model_page(card: ModelCard, place: str) -> str:
     return "\n".join(parts)
 
 
-def _facts(card: ModelCard) -> Iterator[tuple[str, str]]:
-    yield (
-        "encoder",
-        _settings(
-            {"architecture": card.encoder.architecture, **card.encoder.model_dump(exclude_defaults=True)}
-        ),
-    )
-    yield "features", _settings({"definition": card.filterbank.definition, "bins": card.filterbank.bins})
+def _facts(card: PlainCard) -> Iterator[tuple[str, str]]:
+    yield "encoder", _settings(card.encoder)
+    yield "features", _settings({key: card.filterbank[key] for key in ("definition", "bins")})
     yield "recordings", f"{card.sample_rate} Hz, mono"
-    yield "embedding", f"{card.encoder.dimension} dimensions"
+    yield "embedding", f"{card.encoder['dimension']} dimensions"
     yield "made with", f"voxangle {card.voxangle}"
 
 
-def _settings(settings: dict[str, object]) -> str:
+def _settings(settings: Mapping[str, object]) -> str:
     return ", ".join(f"`{key}: {value}`" for key, value in settings.items())
 
 
@@ -94,14 +95,14 @@ def _figure(metric: Metric, value: float) -> str:
     return f"{100 * value:.2f} %" if metric.name == "EER" else f"{value:.3f}"
 
 
-def _decision(card: ModelCard) -> Iterator[str]:
+def _decision(card: DescribedCard) -> Iterator[str]:
     for limit in card.thresholds:
         yield f"`{limit.name}`: one voice from a cosine score of {limit.value:.4f} ({limit})."
     if (fit := card.calibration) is not None:
         yield f"Log-likelihood ratio: {fit.formula} ({fit.source})."
 
 
-def _training(card: ModelCard) -> str:
+def _training(card: DescribedCard) -> str:
     if (run := card.training) is not None:
         return (
             f"Recipe `{run.recipe}`, seed {run.seed}: {run.steps:,} steps on {', '.join(run.corpora)}."
@@ -113,7 +114,7 @@ def _training(card: ModelCard) -> str:
     return "Not known.\n"
 
 
-def _licence(card: ModelCard) -> str:
+def _licence(card: DescribedCard) -> str:
     lines = [f"{card.terms or 'Not chosen yet: ask whoever made the model.'}\n"]
     if card.attributions:
         lines += [

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from tests.encoders.test_model_files import CARD, CONFIG, FULL
 from voxangle.encoders import ModelCard
-from voxangle.encoders.model_page import model_page
 from voxangle.features import FilterbankConfig
+from voxangle.runtime.model_page import model_page
+from voxangle.runtime.onnx_metadata import ExportedCard
 
 BARE = ModelCard(name="bare", encoder=CONFIG, filterbank=FilterbankConfig(bins=20))
 
@@ -53,3 +55,25 @@ def test_a_threshold_without_rates() -> None:
     assert "- `eer`: one voice from a cosine score of 0.3100 (40 validation trials).\n" in model_page(
         bare, "m"
     )
+
+
+def test_an_exported_model_is_used_without_torch() -> None:
+    exported = ExportedCard.model_validate(FULL.model_dump(mode="json"))
+    page = model_page(exported, "m.onnx")
+    assert "pip install 'voxangle[onnx]'" in page
+    assert page == model_page(FULL, "m.onnx")
+    assert "pip install 'voxangle[train]'" in model_page(FULL, "m")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"encoder": {"architecture": "\x1b[31mred", "dimension": 2}},
+        {"metrics": [{"figure": 1}]},
+        {"moods": "all"},
+    ],
+)
+def test_an_exported_card_that_is_not_known_is_not_shown(said: dict[str, object]) -> None:
+    exported = ExportedCard.model_validate(FULL.model_dump(mode="json") | said)
+    with pytest.raises(ValidationError):
+        model_page(exported, "m.onnx")
