@@ -9,7 +9,7 @@ MICROPHONE := -m microphone tests/service/test_page.py
 export GOMP_SPINCOUNT ?= 0
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test quick lint format bench lock oracles clean
+.PHONY: demo test quick lint format bench lock oracles peers clean
 
 demo: .venv/ready  ## real voices -> trained encoders -> error rates with intervals -> a report page
 	$(BIN)/voxangle demo
@@ -57,5 +57,14 @@ oracles: .oracles/ready
 	  --requirement requirements-oracles.txt
 	touch $@
 
+# A peer that benchmarks compare with, and that brings its weights along.
+peers: .peers/ready
+
+.peers/ready: requirements-peers.txt | .venv/ready
+	rm -rf .peers
+	$(UV) pip install --quiet --python .venv --no-deps --require-hashes --target .peers \
+	  --requirement requirements-peers.txt
+	touch $@
+
 clean:
-	rm -rf .venv .tools .oracles runs dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .tools .oracles .peers runs dist .pytest_cache .mypy_cache .ruff_cache

@@ -32,15 +32,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks.lists import on_lists
 from benchmarks.ratio import in_turns
 from voxangle.audio import SAMPLE_RATE
 from voxangle.corpora import corpus_reader
-from voxangle.corpora.prepared import prepare_split
 from voxangle.encoders import Embedder
 from voxangle.encoders.onnx_export import export_onnx
 from voxangle.runtime import BaseEmbedder, OnnxEmbedder
-from voxangle.scoring import Machine, compare, evaluate
-from voxangle.scoring.system import embed_prepared
+from voxangle.scoring import Machine, compare
 
 SECONDS = (3.0, 10.0)
 TORCH, FLOAT, INT8 = "torch float32", "onnx float32", "onnx int8"
@@ -62,20 +61,7 @@ print(imported - began, time.perf_counter() - began, "torch" in sys.modules)
 
 def error_rates(models: dict[str, BaseEmbedder], root: Path) -> Iterator[dict[str, str]]:
     """A row a trial list."""
-    corpus = corpus_reader("table").read(root)
-    named = {key for trials in corpus.trials.values() for key in trials.utterances}
-    embeddings: dict[str, dict[str, Any]] = {name: {} for name in models}
-    speakers: dict[str, str] = {}
-    for split, manifest in corpus.splits.items():
-        if named.isdisjoint(manifest.table["utterance"].to_pylist()):
-            continue
-        prepared = prepare_split(corpus, split)
-        speakers |= prepared.manifest.speaker_of()
-        prepared = prepared.where(np.array([key in named for key in prepared.manifest.column("utterance")]))
-        for name, model in models.items():
-            embeddings[name] |= embed_prepared(model, prepared)
-    for trials in corpus.trials.values():
-        results = {name: evaluate(by_key, trials, speakers=speakers) for name, by_key in embeddings.items()}
+    for trials, results in on_lists(models, corpus_reader("table").read(root)):
         loss = compare(results[INT8], results[FLOAT])
         interval = loss.eer_interval
         yield {

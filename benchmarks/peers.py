@@ -1,19 +1,36 @@
-"""Other toolkits' encoders, from the wheels that ``make .oracles`` fetches; nothing of them is in this repository."""
+"""Other toolkits' encoders, from wheels that ``make oracles peers`` fetches; nothing of them is in this repository."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.machinery
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from torch import nn
 
-__all__ = ["ORACLES", "speechbrain", "speechbrain_ecapa"]
+__all__ = ["ORACLES", "PEERS", "resemblyzer", "speechbrain", "speechbrain_ecapa"]
 
 ORACLES = Path(__file__).parents[1] / ".oracles"
+PEERS = Path(__file__).parents[1] / ".peers"
+
+
+def resemblyzer() -> Any:
+    """Resemblyzer, which has its weights in its wheel.
+
+    Raises:
+        FileNotFoundError: its wheel has not been fetched.
+    """
+    if not (PEERS / "resemblyzer").exists():
+        raise FileNotFoundError(f"{PEERS}/resemblyzer: fetch it with `make peers`")
+    if str(PEERS) not in sys.path:
+        sys.path.append(str(PEERS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its libraries', of one another
+        return importlib.import_module("resemblyzer")
 
 
 def speechbrain(module: str) -> Any:
