@@ -16,6 +16,7 @@ from hypothesis import settings
 
 from voxangle.corpora import folder as folder_corpus
 from voxangle.data.shard_writer import write_shards
+from voxangle.runtime.speech import LevelDetector
 
 # A clock decides no test: a busy machine is no defect.
 settings.register_profile("no deadline", deadline=None)
@@ -55,6 +56,12 @@ def voice(speaker: int, utterance: int, seconds: float = 2.0) -> np.ndarray:
     syllables = 0.55 + 0.45 * np.sin(2 * np.pi * random.uniform(3, 6) * time + random.uniform(0, 6))
     wave = wave * syllables + 0.01 * random.standard_normal(len(time))
     return (0.3 * wave / np.abs(wave).max()).astype(np.float32)
+
+
+@pytest.fixture
+def made_up_voices_are_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made-up voices are none to silero-vad: all that sounds is speech."""
+    monkeypatch.setattr("voxangle.voiceprints.hearing.SileroDetector", LevelDetector)
 
 
 def write_voices(folder: Path, *, speakers: int = 6, utterances: int = 4, seconds: float = 2.0) -> Path:

@@ -10,11 +10,12 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from tests.encoders.test_model_files import CARD, model
-from tests.voiceprints.conftest import made_up_voices_are_speech  # noqa: F401 - a fixture
 from voxangle.cli import app
 from voxangle.encoders import Embedder
 from voxangle.encoders.model_files import read_model
 from voxangle.errors import CheckpointError, VoxangleError
+
+pytestmark = pytest.mark.usefixtures("made_up_voices_are_speech")
 
 
 def voxangle(*words: object) -> Result:

@@ -12,10 +12,11 @@ import pytest
 import soundfile
 
 from tests.corpora import miniature
-from tests.voiceprints.conftest import made_up_voices_are_speech  # noqa: F401 - a fixture
 from voxangle import cli
 from voxangle.recipe import Recipe
 from voxangle.training.loop import train
+
+pytestmark = pytest.mark.usefixtures("made_up_voices_are_speech")
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,13 @@ from typer.testing import CliRunner
 
 from tests.conftest import write_voices
 from tests.encoders.test_model_files import model
-from tests.voiceprints.conftest import made_up_voices_are_speech  # noqa: F401 - a fixture
 from voxangle.cli import app
 from voxangle.encoders.card import TrainingSummary
 from voxangle.encoders.model_files import read_model, rewrite_card
 from voxangle.errors import VoxangleError
 from voxangle.runtime.card import Calibration, Range, Ranges
+
+pytestmark = pytest.mark.usefixtures("made_up_voices_are_speech")
 
 RANGES = Ranges(
     speech=Range(low=1.0, high=4.0),

@@ -17,6 +17,7 @@ __all__ = [
     "OtherModelError",
     "RecipeError",
     "SilenceError",
+    "SpeechError",
     "StorageError",
     "StoreKeyError",
     "TrialError",
@@ -51,6 +52,10 @@ class SilenceError(AudioError):
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path, "is silent (below -80 dBFS throughout); record it again, or leave it out")
+
+
+class SpeechError(VoxangleError):
+    """A recording that is not the speech of one voice, or of too little to decide by."""
 
 
 class CorpusError(VoxangleError):

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.voiceprints.servers import programs, server
-from voxangle.runtime.speech import LevelDetector
 from voxangle.voiceprints import VoiceprintStore
 from voxangle.voiceprints.sealing import new_key
 from voxangle.voiceprints.sqlite_store import SqliteStore
@@ -34,9 +33,8 @@ def own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def made_up_voices_are_speech(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Made-up voices are none to silero-vad: here all that sounds is speech, but where a test asks for silero-vad."""
-    monkeypatch.setattr("voxangle.voiceprints.hearing.SileroDetector", LevelDetector)
+def speech(made_up_voices_are_speech: None) -> None:
+    """All that sounds, but where a test asks for silero-vad."""
 
 
 @pytest.fixture(scope="session")

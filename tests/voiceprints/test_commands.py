@@ -23,9 +23,9 @@ from voxangle.encoders.model_files import read_model, rewrite_card
 from voxangle.errors import (
     EnrolmentError,
     OtherModelError,
+    SpeechError,
     StorageError,
     StoreKeyError,
-    VoiceprintError,
     VoxangleError,
 )
 from voxangle.runtime.card import Calibration
@@ -137,7 +137,7 @@ def test_by_half_a_second_nobody_is_identified(people: Path, tmp_path: Path) -> 
     samples, rate = soundfile.read(people / "s1u2.wav")
     soundfile.write(tmp_path / "short.wav", samples[: rate // 2], rate)
     for words in (("identify",), ("verify", "--as", "ada"), ("verify", people / "s1u2.wav")):
-        message = refused(VoiceprintError, *words, tmp_path / "short.wav")
+        message = refused(SpeechError, *words, tmp_path / "short.wav")
         assert "short.wav has 0.5 s of speech, and at least 1 s are needed; speak a little longer" in message
     assert [one["action"] for one in told("voiceprints", "audit")] == ["enrol", "enrol"]
 

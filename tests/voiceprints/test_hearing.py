@@ -17,7 +17,7 @@ from tests.voiceprints.test_commands import (
     run,
     told,
 )
-from voxangle.errors import EnrolmentError, MissingExtraError, VoiceprintError
+from voxangle.errors import EnrolmentError, MissingExtraError, SpeechError
 from voxangle.runtime.speech import FRAME, SileroDetector
 from voxangle.voiceprints.hearing import _evenly
 
@@ -65,7 +65,7 @@ def test_noise_decides_nothing(people: Path, silero: None, tmp_path: Path) -> No
     soundfile.write(second, noise(4.0), 16_000)
     before = told("voiceprints", "audit")
     for words in (("verify", first, second), ("verify", first, "--as", "ada"), ("identify", first)):
-        message = refused(VoiceprintError, *words)
+        message = refused(SpeechError, *words)
         assert f"{first} holds no speech, only noise, music or hum; speak a sentence or two" in message
         assert (f"{second} holds no speech" in message) == (second in words)
         notes = [one for one in told(*words, "--anyway")["notes"] if "holds no speech" in one]
@@ -88,7 +88,7 @@ def test_by_two_who_speak_in_turn_nothing_is_decided(people: Path, tmp_path: Pat
     both = joined(people, tmp_path, "s0u0", "s0u1", "s1u0", "s1u1")
     own = people / "s0u2.wav"
     for words in (("verify", own, both), ("verify", both, "--as", "ada"), ("identify", both)):
-        assert f"{both} has parts that sound like different voices" in refused(VoiceprintError, *words)
+        assert f"{both} has parts that sound like different voices" in refused(SpeechError, *words)
         (note,) = told(*words, "--anyway")["notes"]
         assert note.startswith(f"{both} has parts that sound like different voices")
     one = joined(people, tmp_path, "s0u0", "s0u1")
@@ -106,7 +106,7 @@ def test_short_speech_among_other_sound_is_short(
 
     monkeypatch.setattr("voxangle.voiceprints.hearing.SileroDetector", Brief)
     soundfile.write(tmp_path / "long.wav", voice(4, 0, 4.0), 16_000)
-    for kind, *words in ((EnrolmentError, "enrol", "eve"), (VoiceprintError, "identify")):
+    for kind, *words in ((EnrolmentError, "enrol", "eve"), (SpeechError, "identify")):
         message = refused(kind, *words, tmp_path / "long.wav")
         assert message.count("long.wav has 0.6 s of speech, and at least 1 s are needed") == 1
 

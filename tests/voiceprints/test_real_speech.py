@@ -16,7 +16,7 @@ import soundfile
 
 from tests.service.toys import SpectrumEmbedder
 from tests.voiceprints.test_hearing import noise, silero  # noqa: F401 - a fixture
-from voxangle.errors import VoiceprintError
+from voxangle.errors import SpeechError
 from voxangle.voiceprints import enrol, hear_files, identify, open_store, take_files, take_heard, verify
 
 PEOPLE, RECORDINGS = 8, 4
@@ -73,6 +73,6 @@ def test_noise_beside_real_speech_is_refused(
 ) -> None:
     own = next(iter(speakers.values()))[0]
     soundfile.write(tmp_path / "noise.wav", noise(5.0), 16_000)
-    with pytest.raises(VoiceprintError) as refused:
+    with pytest.raises(SpeechError) as refused:
         take_heard(SpectrumEmbedder(), [own, tmp_path / "noise.wav"])
     assert str(refused.value).startswith(f"{tmp_path / 'noise.wav'} holds no speech")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from voxangle.audio import Waveform
-from voxangle.errors import MissingExtraError, VoiceprintError
+from voxangle.errors import MissingExtraError, SpeechError
 from voxangle.runtime.embedding import BaseEmbedder
 from voxangle.runtime.one_voice import SHORTEST, Fault, fault_of_speech, fault_of_voices
 from voxangle.runtime.outside import outside
@@ -45,13 +45,13 @@ def take_heard(
         model was calibrated on.
 
     Raises:
-        VoiceprintError: a file is not the speech of one voice, or holds too little of it.
+        SpeechError: a file is not the speech of one voice, or holds too little of it.
         AudioError: a file cannot be used.
     """
     recordings = take_files(embedder, paths, references=False)
     refusals, warnings = hear_files(embedder, paths, recordings)
     if refusals and not anyway:
-        raise VoiceprintError("; ".join(refusals))
+        raise SpeechError("; ".join(refusals))
     fit = embedder.card.calibration
     ranges = None if fit is None else fit.ranges
     unlike = [
