@@ -20,6 +20,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +41,8 @@ __all__ = ["Drawn", "Embedded", "Plan", "Speaker", "Spoken", "Trials", "cut", "d
 _CORPORA = Path(__file__).resolve().parents[2] / "shared" / "corpora"
 
 Samples = NDArray[np.float32]
+Condition = tuple[tuple[int, float], float]
+"""Number of recordings that are enrolled, seconds of speech in each of them, seconds of speech that are tested."""
 
 
 @dataclass(frozen=True)
@@ -310,9 +313,8 @@ def _report(
     first = plan.recordings[0], plan.each
     some = trials(embedded, first, plan.tested[0])
     yield f"{embedder.card.name} ({embedder.weights_sha256[:12]}), {plan.draws} draws, seed {plan.seed}"
-    yield "speakers: " + ", ".join(
-        f"{corpus} {corpora[corpus]} ({few[corpus]} with too little speech)" for corpus in sorted(few)
-    )
+    who = ", ".join(f"{corpus} {corpora[corpus]}" for corpus in sorted(few))
+    yield f"speakers: {who}; {few.total()} have too little speech"
     yield f"trials: {some.target.sum():,} target, {(~some.target).sum():,} non-target"
     yield "\nEER in %, [95 %], by what is enrolled (rows) and the seconds of speech that are tested (columns)\n"
     yield "| enrolled | " + " | ".join(f"{seconds:g} s" for seconds in plan.tested) + " |"
@@ -320,13 +322,26 @@ def _report(
     for enrolment in plan.enrolments:
         cells = [_with_interval(trials(embedded, enrolment, seconds)) for seconds in plan.tested]
         yield f"| {_words(enrolment)} | " + " | ".join(cells) + " |"
-    yield f"\nwhat changes, in points of EER at {plan.tested[-1]:g} s tested\n"
-    pairs = [((count, plan.each), first) for count in plan.recordings[1:]]
-    pairs += [((count, plan.each), (1, count * plan.each)) for count in plan.recordings[1:]]
-    for one, other in dict.fromkeys(pairs):
-        if other in plan.enrolments:
-            change = _change(embedded, one, other, plan.tested[-1])
-            yield f"{_words(one)} instead of {_words(other)}: {change}"
+    yield "\nwhat changes, in points of EER\n"
+    for one, other in _compared(plan):
+        mine, theirs = trials(embedded, *one), trials(embedded, *other)
+        change = paired_difference(mine.scores, theirs.scores, *mine[1:])  # the trials are the same
+        points = f"{100 * change.eer:+.1f} {_percent(change.eer_interval)}"
+        yield f"- {_words(one[0])} and {one[1]:g} s, not {_words(other[0])} and {other[1]:g} s: {points}"
+
+
+def _compared(plan: Plan) -> Iterable[tuple[Condition, Condition]]:
+    """More recordings with one, and with one as long as all; a longer test with the next shorter."""
+    longest = plan.tested[-1]
+    several = [(count, plan.each) for count in plan.recordings]
+    for more in several[1:]:
+        yield (more, longest), (several[0], longest)
+    for more in several[1:]:
+        alone = (1, more[0] * plan.each)
+        if alone in plan.enrolments:
+            yield (more, longest), (alone, longest)
+    for shorter, longer in pairwise(plan.tested):
+        yield (several[-1], longer), (several[-1], shorter)
 
 
 def _words(enrolment: tuple[int, float]) -> str:
@@ -337,17 +352,6 @@ def _words(enrolment: tuple[int, float]) -> str:
 def _with_interval(found: Trials) -> str:
     interval = bootstrap(*found).eer
     return f"{100 * found.eer:.1f} {_percent(interval)}"
-
-
-def _change(
-    embedded: Sequence[Embedded],
-    one: tuple[int, float],
-    other: tuple[int, float],
-    tested: float,
-) -> str:
-    mine, theirs = trials(embedded, one, tested), trials(embedded, other, tested)
-    found = paired_difference(mine.scores, theirs.scores, *mine[1:])
-    return f"{100 * found.eer:+.1f} {_percent(found.eer_interval)}"
 
 
 def _percent(interval: Interval) -> str:

@@ -138,7 +138,7 @@ def lines(corpora: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 def test_the_tables_have_a_row_for_each_enrolment(lines: list[str]) -> None:
-    assert lines[1] == "speakers: made-up 3 (1 with too little speech)"
+    assert lines[1] == "speakers: made-up 3; 1 have too little speech"
     rows = [line.split(" | ")[0] for line in lines if line.startswith("| ")]
     assert rows == [
         "| enrolled",
@@ -149,4 +149,7 @@ def test_the_tables_have_a_row_for_each_enrolment(lines: list[str]) -> None:
         "| 1 x 5 s",
         "| 1 x 10 s",
     ]
-    assert lines[-1].startswith("5 x 2 s instead of 1 x 10 s: ")
+    changes = [line.split(":")[0] for line in lines if line.startswith("- ")]
+    assert changes[0] == "- 2 x 2 s and 5 s, not 1 x 2 s and 5 s"
+    assert "- 5 x 2 s and 5 s, not 1 x 10 s and 5 s" in changes
+    assert changes[-1] == "- 5 x 2 s and 5 s, not 5 x 2 s and 3 s"
