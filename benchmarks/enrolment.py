@@ -165,7 +165,7 @@ def cut(recordings: Sequence[Spoken], seconds: float) -> tuple[Samples, int] | N
         The samples, and of how many recordings they are; None where there is too little speech in all.
     """
     missing = round(seconds * SAMPLE_RATE / FRAME)
-    parts = []
+    parts: list[Samples] = []
     for used, one in enumerate(recordings, start=1):
         heard = np.cumsum(one.speech)
         if heard[-1] >= missing:
