@@ -81,3 +81,11 @@ def test_labels_are_not_swapped_in_shards(path: Path) -> None:
         Recipe.read(path, one)
     with pytest.raises(RecipeError, match=r"data\.swapped_labels"):
         Recipe.read(path, ["data.swapped_labels=1.5"])
+
+
+def test_speakers_of_shards_cannot_be_alike(path: Path) -> None:
+    one = ["data.corpora=null", "data.corpus=cnceleb1", "data.shards=there", "batch.alike=[language]"]
+    with pytest.raises(RecipeError, match="shards are read in their order"):
+        Recipe.read(path, one)
+    with pytest.raises(RecipeError, match=r"batch\.alike"):
+        Recipe.read(path, ["batch.alike=[accent]"])

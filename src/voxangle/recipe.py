@@ -7,7 +7,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
@@ -119,11 +119,16 @@ class DataConfig(Config):
 
 
 class BatchConfig(Config):
-    """The global batch, over all ranks: ``speakers`` x ``recordings`` crops of ``seconds``."""
+    """The global batch, over all ranks: ``speakers`` x ``recordings`` crops of ``seconds``.
+
+    With ``alike`` its speakers are alike in these columns of the manifest, such as ``[language, channel]``, as far as
+    there are enough: harder negatives, which nothing but the voice tells apart.
+    """
 
     speakers: int = Field(32, ge=2, le=100_000)
     recordings: int = Field(2, ge=1, le=1000)
     seconds: float = Field(2.0, gt=0.1, le=60)
+    alike: tuple[Literal["gender", "language", "channel"], ...] = ()
 
 
 class Recipe(Config):
@@ -155,6 +160,10 @@ class Recipe(Config):
             raise ValueError(
                 f"encoder.bins ({self.encoder.bins}) and features.bins ({self.features.bins}) differ: --set "
                 f"features.bins={self.encoder.bins} makes them alike"
+            )
+        if self.batch.alike and self.data.shards is not None:
+            raise ValueError(
+                "shards are read in their order: batch.alike needs the recordings themselves; leave out one"
             )
         if self.objective.contrastive is not None and self.batch.recordings * self.augment.views < 2:
             raise ValueError(

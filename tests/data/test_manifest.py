@@ -172,3 +172,20 @@ def test_a_fingerprint_changes_with_the_rows_the_settings_and_the_files(tmp_path
     (tmp_path / "a.wav").write_bytes(b"12")
     after = [one.fingerprint(), one.fingerprint(1), one.where([True, False]).fingerprint()]
     assert len({*before, *after}) == 6
+
+
+def test_kinds_tell_rows_apart_that_differ_in_a_column() -> None:
+    rows = [("a", "f", "en"), ("a", "m", "en"), ("b", "f", "en"), ("c", "f", ""), ("c", "f", "en")]
+    manifest = Manifest.of(
+        [
+            Utterance(f"u{i}", speaker, "x.wav", gender=gender, language=language)
+            for i, (speaker, gender, language) in enumerate(rows)
+        ],
+        ".",
+    )
+    assert manifest.kinds(["gender"]).tolist() == [0, 1, 0, 0, 0]
+    both = manifest.kinds(["gender", "language"])
+    assert both[0] == both[2] == both[4]
+    assert len({int(both[0]), int(both[1]), int(both[3])}) == 3
+    assert manifest.kinds(["channel"]).tolist() == [0] * 5
+    assert Manifest.of([], ".").kinds(["gender"]).shape == (0,)

@@ -141,3 +141,58 @@ def test_a_step_past_the_epoch_and_a_rank_past_the_world_do_not_exist() -> None:
         sampler.batch(0, 2)
     with pytest.raises(ValueError, match="rank 2"):
         SpeakerSampler(np.arange(4), speakers=4, recordings=1, seed=0, rank=2, world_size=2)
+
+
+@st.composite
+def kinds(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, int, int]:
+    """Labels, the kind of each row (a speaker's is the same in all of them), P and K."""
+    per_speaker = draw(st.lists(st.integers(1, 6), min_size=4, max_size=24))
+    labels = np.repeat(np.arange(len(per_speaker)), per_speaker)
+    kind_of = np.array(
+        draw(st.lists(st.integers(0, 3), min_size=len(per_speaker), max_size=len(per_speaker)))
+    )
+    return labels, kind_of[labels], draw(st.integers(2, len(per_speaker))), draw(st.integers(1, 3))
+
+
+@settings(max_examples=60)
+@given(kinds())
+def test_speakers_that_are_alike_come_as_often_as_any(drawn) -> None:
+    labels, alike, speakers, recordings = drawn
+    sampler = SpeakerSampler(labels, speakers=speakers, recordings=recordings, seed=8, alike=alike)
+    batches = epoch_of(sampler)
+    heard = labels[batches].reshape(len(batches), speakers, recordings)
+    assert (heard == heard[..., :1]).all()
+    assert all(len(set(batch)) == speakers for batch in heard[..., 0])
+    turns = np.bincount(heard[..., 0].reshape(-1), minlength=labels.max() + 1)
+    assert turns.max() - turns.min() <= 1
+
+
+def test_a_batch_is_of_one_kind_as_far_as_there_are_enough() -> None:
+    labels = np.arange(64).repeat(4)
+    kind_of = np.arange(64) % 3  # 22, 21 and 21 speakers
+    sampler = SpeakerSampler(labels, speakers=8, recordings=2, seed=2, alike=kind_of[labels])
+    mixed = SpeakerSampler(labels, speakers=8, recordings=2, seed=2)
+
+    def of_one_kind(sampler: SpeakerSampler) -> list[bool]:
+        batches = [batch for epoch in range(20) for batch in epoch_of(sampler, epoch)]
+        return [len(set(kind_of[labels[batch]])) == 1 for batch in batches]
+
+    # Of the 8 batches of a cycle 2 at most stand across the border of two kinds.
+    assert np.mean(of_one_kind(sampler)) >= 0.75
+    assert not any(of_one_kind(mixed))
+    firsts = {kind_of[labels[sampler.batch(epoch, step)[0]]] for epoch in range(9) for step in (0, 1)}
+    assert firsts == {0, 1, 2}
+    # Batches of one kind do not stand side by side: more often than by chance the kind changes.
+    epochs = [kind_of[labels[epoch_of(sampler, epoch)[:, 0]]] for epoch in range(20)]
+    assert np.mean([(one[1:] == one[:-1]).mean() for one in epochs]) < 0.5
+    # Who is in a batch with whom changes from epoch to epoch.
+    together = {tuple(sorted(set(labels[batch]))) for epoch in range(5) for batch in epoch_of(sampler, epoch)}
+    assert len(together) == 5 * len(sampler)
+
+
+def test_a_speaker_is_of_the_kind_of_most_of_its_rows() -> None:
+    labels = np.arange(4).repeat(3)
+    alike = np.array([0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1, 0])
+    sampler = SpeakerSampler(labels, speakers=2, recordings=1, seed=0, alike=alike)
+    pairs = {frozenset(labels[batch].tolist()) for batch in epoch_of(sampler)}
+    assert pairs == {frozenset({0, 2}), frozenset({1, 3})}

@@ -131,3 +131,31 @@ def test_the_plan_is_of_the_shards(recipe: Recipe) -> None:
     assert "24 recordings, 6 speakers" in plan.lines[0].value
     with pytest.raises(RecipeError, match="64 different speakers"):
         make_plan(recipe.model_copy(update={"batch": recipe.batch.model_copy(update={"speakers": 64})}))
+
+
+@pytest.mark.parametrize("speeds", ["[1.0]", "[1.0, 0.9]"])
+def test_the_speakers_of_a_batch_are_alike_where_asked_for(voices: Path, tmp_path: Path, speeds: str) -> None:
+    lines = [
+        f"{path.relative_to(voices)},{path.parent.name},{'en' if int(path.parent.name[1:]) % 2 else 'zh'}"
+        for path in sorted(voices.rglob("*.wav"))
+    ]
+    (tmp_path / "voices.csv").write_text("\n".join(["path,speaker,language", *lines]) + "\n")
+    for path in voices.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "recipe.yaml").write_text(
+        f"""
+        data: {{corpus: table, root: {tmp_path}, speeds: {speeds}}}
+        batch: {{speakers: 3, recordings: 2, seconds: 0.5, alike: [language]}}
+        encoder: {{architecture: ecapa_tdnn, channels: 16}}
+        schedule: {{steps: 10}}
+        """
+    )
+    recipe = Recipe.read(tmp_path / "recipe.yaml")
+    feed = feed_of(recipe)
+    languages = np.array([int(name.removeprefix("sp0.9-")[1:]) % 2 for name in feed.recordings.speakers])
+    with closing(feed.stream(0, feed.epoch_steps())) as batches:
+        heard = [set(languages[batch.labels].tolist()) for batch in batches]
+    assert len(heard) >= 4
+    assert all(len(one) == 1 for one in heard)  # 3 or 6 speakers of each language fill whole batches of 3
+    with pytest.raises(RecipeError, match="do not differ in 'channel'"):
+        feed_of(Recipe.read(tmp_path / "recipe.yaml", ["batch.alike=[channel]"]))

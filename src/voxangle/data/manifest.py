@@ -176,6 +176,12 @@ class Manifest:
         number = {speaker: i for i, speaker in enumerate(self.speakers())}
         return np.fromiter((number[s] for s in self.table["speaker"].to_pylist()), np.int64, len(self))
 
+    def kinds(self, columns: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Numbers from 0 on, shape (utterances,): two utterances have one where they agree in all of the columns."""
+        codes = [pc.rank(self.table[name], tiebreaker="dense").to_numpy() for name in columns]
+        _, kinds = np.unique(np.stack(codes), axis=1, return_inverse=True)
+        return kinds.reshape(-1).astype(np.int64)
+
     def where(self, keep: Sequence[bool] | np.ndarray[Any, np.dtype[np.bool_]]) -> Manifest:
         """The utterances whose entry in ``keep`` is true, in their order."""
         return Manifest(self.table.filter(pa.array(np.asarray(keep, dtype=bool))), self.root)

@@ -26,11 +26,16 @@ class SpeakerSampler:
     at least K. Nothing is remembered between calls, so that a run goes on in mid-epoch from the step's
     number alone.
 
+    With ``alike`` the speakers of a batch are of one kind as far as there are enough of it: no negative is told
+    apart by the kind, such as the language or the channel. All else holds as without.
+
     Args:
         labels: shape (utterances,), int64; the speaker of each row.
         speakers: P, speakers a batch over all ranks.
         recordings: K, recordings a speaker; they are consecutive rows of the batch.
         seed: of every shuffle, >= 0.
+        alike: shape (utterances,), int64; the kind of each row. A speaker is of the kind of most of its rows, of the
+            least one among those of as many. None: all are of one kind.
         rank: of this process, in [0, world_size).
         world_size: number of processes; divides ``speakers``.
 
@@ -40,7 +45,15 @@ class SpeakerSampler:
     """
 
     def __init__(
-        self, labels: Rows, *, speakers: int, recordings: int, seed: int, rank: int = 0, world_size: int = 1
+        self,
+        labels: Rows,
+        *,
+        speakers: int,
+        recordings: int,
+        seed: int,
+        alike: Rows | None = None,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         names, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
         if len(names) < 2:
@@ -68,6 +81,11 @@ class SpeakerSampler:
         self.recordings = recordings
         self._seed = seed
         self._by_speaker = np.split(np.argsort(index, kind="stable"), np.cumsum(counts)[:-1])
+        self._kinds = (
+            None
+            if alike is None
+            else np.array([np.bincount(alike[rows]).argmax() for rows in self._by_speaker])
+        )
         self._steps = max(1, len(labels) // (speakers * recordings))
         share = speakers // world_size
         self._mine = slice(rank * share, (rank + 1) * share)
@@ -109,7 +127,8 @@ class SpeakerSampler:
     def _make_plan(self, epoch: int) -> Rows:
         """All rows of an epoch, shape (steps, P, K)."""
         random = np.random.default_rng(np.random.SeedSequence((self._seed, epoch), spawn_key=(0,)))
-        turns = _shuffled_cycles(random, len(self._by_speaker), self.speakers, self._steps * self.speakers)
+        count = len(self._by_speaker)
+        turns = _shuffled_cycles(random, count, self.speakers, self._steps * self.speakers, self._kinds)
         plan = np.empty((len(turns), self.recordings), np.int64)
         turns_of = np.split(
             np.argsort(turns, kind="stable"),
@@ -118,16 +137,25 @@ class SpeakerSampler:
         for rows, mine in zip(self._by_speaker, turns_of, strict=True):
             drawn = _shuffled_cycles(random, len(rows), self.recordings, len(mine) * self.recordings)
             plan[mine] = rows[drawn].reshape(-1, self.recordings)
-        return plan.reshape(self._steps, self.speakers, self.recordings)
+        batches = plan.reshape(self._steps, self.speakers, self.recordings)
+        # Batches of one kind follow upon each other, for a cycle takes kind after kind.
+        return batches if self._kinds is None else random.permutation(batches)
 
 
-def _shuffled_cycles(random: np.random.Generator, items: int, group: int, total: int) -> Rows:
+def _shuffled_cycles(
+    random: np.random.Generator, items: int, group: int, total: int, kinds: Rows | None = None
+) -> Rows:
     """``total`` draws from ``range(items)``, a shuffled cycle after another; ``group`` divides ``total``.
 
-    A group has no repeats, or where ``items < group``, every item equally often (up to one).
+    A group has no repeats, or where ``items < group``, every item equally often (up to one). Given the items'
+    ``kinds``, shape (items,), a cycle takes one kind after another.
     """
     cycles = -(-total // items)
     decks = random.permuted(np.broadcast_to(np.arange(items), (cycles, items)), axis=1)
+    if kinds is not None:
+        for deck in decks:
+            turn = random.permutation(kinds.max() + 1)
+            deck[:] = deck[np.argsort(turn[kinds[deck]], kind="stable")]
     starts = np.arange(0, total, group)
     cut = (starts % items > 0) & ((starts + group) % items > 0)
     for start in starts[cut & (starts // items < (starts + group) // items)].tolist():

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from voxangle.data.batches import CropBatch, CropReader, LabelledRecordings, SpeakerSampler
+from voxangle.data.manifest import Manifest
+from voxangle.data.sampler import Rows
 from voxangle.data.shard_reader import ShardReader, ShardRecordings
 from voxangle.data.speeds import SpeedPerturbed
-from voxangle.errors import CheckpointError
+from voxangle.errors import CheckpointError, RecipeError
 from voxangle.recipe import Recipe
 from voxangle.training.distributed import Ranks
 
@@ -52,7 +56,7 @@ def open_feed(recipe: Recipe, training: LabelledRecordings, ranks: Ranks) -> Fee
 
     Raises:
         CorpusError: there are too few speakers.
-        RecipeError: the batch does not fit the speakers or the processes.
+        RecipeError: the batch does not fit the speakers or the processes, or shall be alike in what none differ in.
     """
     if isinstance(training, ShardRecordings):
         return _FromShards(recipe, training, ranks)
@@ -70,6 +74,7 @@ class _FromRecordings:
             speakers=batch.speakers,
             recordings=batch.recordings,
             seed=recipe.seed,
+            alike=_kinds(training.manifest, batch.alike, len(recipe.data.speeds)),
             rank=ranks.rank,
             world_size=ranks.world_size,
         )
@@ -146,6 +151,17 @@ class _FromShards:
                     "start anew with --fresh"
                 )
         self._epoch, self._step = position["epoch"], position["step"]
+
+
+def _kinds(manifest: Manifest, columns: Sequence[str], speeds: int) -> Rows | None:
+    """What kind each row of recordings at several speeds is of, if their speakers shall be alike in something."""
+    for column in columns:
+        if len(manifest.table[column].unique()) < 2:
+            raise RecipeError(
+                f"batch.alike: the recordings do not differ in '{column}'; leave it out, or give the corpus's table "
+                "that column"
+            )
+    return np.tile(manifest.kinds(columns), speeds) if columns else None
 
 
 def _threads(recipe: Recipe) -> int:
