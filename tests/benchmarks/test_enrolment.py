@@ -70,6 +70,7 @@ def test_no_recording_is_enrolled_and_tested(seed: int) -> None:
     assert not numbers(drawn.enrolled[0, 0.5]) & numbers(drawn.enrolled[1, 0.5])
     short, long = drawn.tested[0.25], drawn.tested[0.5]
     assert len(short) == len(long) == 2
+    assert not numbers(long[0]) & numbers(long[1])
     for one, other in zip(short, long, strict=True):
         assert np.array_equal(one, other[: len(one)])
 
