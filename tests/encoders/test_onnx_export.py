@@ -148,6 +148,25 @@ def test_every_encoder_is_exported_and_agrees_with_torch(name: str, tmp_path: Pa
     )
 
 
+def test_weights_that_float16_holds_take_half_the_room_and_compute_the_same(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = ECAPATDNNConfig(channels=64)
+    embedder = Embedder(Filterbank(), shaken(build_encoder(config)), ModelCard(name="small", encoder=config))
+    export_onnx(embedder, tmp_path / "whole.onnx")
+    embedder.save(tmp_path / "half", half=True)
+    in_half = Embedder.load(tmp_path / "half")
+    assert export_onnx(in_half, tmp_path / "half.onnx").difference <= TOLERANCE
+    sizes = [(tmp_path / file).stat().st_size for file in ("half.onnx", "whole.onnx")]
+    saved = sum(2 * one.numel() for one in embedder.encoder.state_dict().values() if one.ndim > 1)
+    assert (
+        0.5 * saved < sizes[1] - sizes[0] <= saved
+    )  # not all: some are multiplied with the norm behind them
+    waveform = np.random.default_rng(1).standard_normal(20_000).astype(np.float32) / 10
+    found = OnnxEmbedder.load(tmp_path / "half.onnx").embed([waveform])
+    np.testing.assert_allclose(found, in_half.embed([waveform]), rtol=0, atol=TOLERANCE * np.abs(found).max())
+    assert np.abs(found - embedder.embed([waveform])).max() > 0  # other weights than before
+
+
 def test_a_file_that_computes_something_else_is_not_written(
     mean: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

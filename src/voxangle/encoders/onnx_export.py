@@ -97,6 +97,7 @@ def export_onnx(embedder: Embedder, path: str | Path, *, int8: bool = False) -> 
     The graph takes ``waveforms`` (B, T) float32 in [-1, 1] at 16 kHz, T >= 4000, and ``samples`` (B,) int64, the
     length of each row before padding, and gives ``embeddings`` (B, D) float32, not of unit length. B and T are free.
     The file's metadata hold what ``OnnxMetadata`` names, and its checksum. Of a file that is refused nothing is left.
+    Weights that float16 holds to the last bit, as those of a model that was saved in half, take half the room.
 
     Args:
         embedder: the model; it is not changed.
@@ -118,7 +119,7 @@ def export_onnx(embedder: Embedder, path: str | Path, *, int8: bool = False) -> 
     graph, features = _translated(module)
     expected = list(_embedded(module))
     with atomic_write(path) as temporary:
-        _save(graph, metadata, temporary)
+        _save(graph if int8 else _halved(graph), metadata, temporary)
         difference = _difference(expected, temporary)
         if not difference <= TOLERANCE:
             raise CheckpointError(
@@ -177,6 +178,29 @@ def _translated(module: WaveformEncoder) -> tuple[onnx.ModelProto, list[str]]:
 def _scopes(node: onnx.NodeProto) -> str:
     """The attributes of the module under which a node lies, as the exporter lists them."""
     return next((one.value for one in node.metadata_props if one.key == "pkg.torch.onnx.name_scopes"), "")
+
+
+def _halved(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph with its weights as float16 where that loses nothing; ONNX Runtime casts them once, as it loads."""
+    import onnx
+
+    halved = onnx.ModelProto()
+    halved.CopyFrom(graph)
+    casts = []
+    for tensor in halved.graph.initializer:
+        weights = onnx.numpy_helper.to_array(tensor)
+        if weights.dtype != np.float32 or weights.ndim < 2:
+            continue
+        with np.errstate(over="ignore"):
+            stored = weights.astype(np.float16)
+        if np.array_equal(stored, weights):
+            name = tensor.name
+            tensor.CopyFrom(onnx.numpy_helper.from_array(stored, f"{name}.half"))
+            casts.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *graph.graph.node]
+    del halved.graph.node[:]
+    halved.graph.node.extend(nodes)
+    return halved
 
 
 def _quantised(graph: onnx.ModelProto, features: list[str], file: Path) -> onnx.ModelProto:
