@@ -46,7 +46,7 @@ def test_health_readiness_and_the_model(running: Running, client: httpx.Client) 
     assert model["name"] == "spectra"
     assert model["dimension"] == 24
     assert model["limits"]["seconds"] == 20
-    assert [one["name"] for one in model["thresholds"]] == ["eer"]
+    assert [(one["name"], one["log_likelihood_ratio"]) for one in model["thresholds"]] == [("eer", -4.0)]
 
 
 def test_an_embedding_is_what_the_model_says(client: httpx.Client, wavs: Wavs) -> None:

@@ -153,6 +153,10 @@ class Calibration(Config):
         ratios: NDArray[np.float64] = self.scale * scores.astype(np.float64) + weights @ columns + self.offset
         return ratios
 
+    def place_of(self, threshold: Threshold) -> float | None:
+        """A threshold of the score as a log-likelihood ratio; None where measures make it another in each trial."""
+        return None if self.weights else self.scale * threshold.value + self.offset
+
     def log_likelihood_ratio(self, score: float, *sides: RecordingMeasures) -> float:
         """That of one trial; its two sides have to be measured only where there are weights."""
         columns = trial_columns(tuple(self.weights), sides, np.array([0]), np.array([1]))

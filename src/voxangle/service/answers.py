@@ -65,6 +65,8 @@ class ScoreThreshold(Config):
     Attributes:
         name: such as ``eer`` or ``far-1%``.
         value: of the cosine score.
+        log_likelihood_ratio: the same threshold, in nats; null where there is no calibration, or one that counts more
+            than the score.
         source: what it was set on, for a person to read.
         false_acceptance: share of different voices at or above it there; null if not known.
         false_rejection: share of same voices below it there; null if not known.
@@ -72,6 +74,7 @@ class ScoreThreshold(Config):
 
     name: str
     value: float
+    log_likelihood_ratio: float | None
     source: str
     false_acceptance: Share | None
     false_rejection: Share | None

@@ -122,14 +122,18 @@ async def metrics(service: TheService, _: MayMeter) -> Response:
 async def model(service: TheService, _: AnyKey) -> ModelInfo:
     """What answers, its thresholds with their error rates, and the limits of a request. Any key will do."""
     card, settings = service.embedder.card, service.settings
+    fit = card.calibration
     return ModelInfo(
         name=card.name,
         weights_sha256=service.model.id,
         dimension=service.embedder.dimension,
-        calibration=card.calibration and card.calibration.source,
-        thresholds=tuple(ScoreThreshold(**one.model_dump()) for one in card.thresholds),
+        calibration=fit and fit.source,
+        thresholds=tuple(
+            ScoreThreshold(**one.model_dump(), log_likelihood_ratio=fit and fit.place_of(one))
+            for one in card.thresholds
+        ),
         hears=service.hears,
-        tells_voices=settings.check_voices and card.calibration is not None,
+        tells_voices=settings.check_voices and fit is not None,
         limits=Limits(
             body_bytes=settings.body_bytes,
             seconds=settings.seconds,
