@@ -177,7 +177,7 @@ def test_enrolment_wants_enough_speech_of_one_voice(store: VoiceprintStore) -> N
     assert "is clipped, 5 % of its samples" in reasons(Recording(vector(1), measures(12.0, 0.05)))[0]
     warned = check_recordings(embedder().card, [Recording(vector(1), measures(6.0, 0.002))]).warnings
     assert "is clipped, 0.2 % of its samples" in warned[0]
-    assert "6.0 s of speech in all; 10 s or more" in warned[1]
+    assert "6.0 s of sound in all; 10 s or more" in warned[1]
     with pytest.raises(EnrolmentError) as refused:
         enrol(store, embedder(), "ada", [*good, stranger], actor="me")
     assert refused.value.reasons == said

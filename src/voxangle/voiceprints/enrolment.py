@@ -111,7 +111,7 @@ def check_recordings(
     speech = sum(one.measures.speech for one in (*known, *recordings))
     if speech < rules.enough:
         warnings.append(
-            f"the voiceprint has {speech:.1f} s of speech in all; {rules.enough:g} s or more, of several occasions, "
+            f"the voiceprint has {speech:.1f} s of sound in all; {rules.enough:g} s or more, of several occasions, "
             "make surer answers"
         )
     disagreeing, doubtful = _agreement(card, names, recordings, known, rules)
