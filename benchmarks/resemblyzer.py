@@ -40,7 +40,6 @@ from voxangle.corpora import Corpus, corpus_folder, corpus_reader
 from voxangle.corpora.prepared import prepare_split
 from voxangle.encoders import Embedder
 from voxangle.runtime import BaseEmbedder, OnnxEmbedder
-from voxangle.runtime.shipped import SHIPPED
 from voxangle.scoring import Machine, compare
 
 __all__ = ["Resemblyzer", "main", "rows", "speeds"]
@@ -137,7 +136,7 @@ def main() -> None:
         seconds = sum(map(len, recordings)) / SAMPLE_RATE / len(recordings)
         models: dict[str, BaseEmbedder] = {f"{OURS}, torch": ours}
         if options.model is None:
-            models[f"{OURS}, ONNX Runtime"] = OnnxEmbedder.load(SHIPPED, threads=1)
+            models[f"{OURS}, ONNX Runtime"] = OnnxEmbedder.load(threads=1)
         models[THEIRS] = theirs
         title = f"time, one thread, {len(recordings)} recordings of {seconds:.1f} s on average"
         tables[title] = list(speeds(models, recordings, options.rounds))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,7 @@ __all__ = [
     "load_trained",
     "named_model",
     "open_console",
+    "own_model",
     "print_json",
 ]
 
@@ -52,12 +54,13 @@ Model = Annotated[
         "--model",
         "-m",
         envvar="VOXANGLE_MODEL",
-        help="A run's folder, a model's folder or .safetensors, or the .onnx of `voxangle export onnx`.",
+        help="A run's folder, a model's folder or .safetensors, or the .onnx of `voxangle export onnx`; else the model "
+        "that comes with voxangle.",
     ),
 ]
 RuntimeOption = Annotated[
     Runtime | None,
-    typer.Option("--runtime", help="What computes; onnx for an .onnx, else torch. onnx needs no torch."),
+    typer.Option("--runtime", help="What computes; onnx for an .onnx or without torch, else torch."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -91,7 +94,7 @@ def load_model(model: Path | None, runtime: Runtime | None = None) -> tuple[Base
     """The model asked for, in the runtime asked for (a ``FILE.onnx`` asks for its own), and its folder."""
     from voxangle.errors import CheckpointError
 
-    path = named_model(model)
+    path = named_model(model, runtime)
     exported = path.suffix.lower() == ".onnx"
     if exported and runtime is Runtime.TORCH:
         raise CheckpointError(
@@ -106,21 +109,37 @@ def load_model(model: Path | None, runtime: Runtime | None = None) -> tuple[Base
 
 def load_trained(model: Path | None) -> tuple[Embedder, Path]:
     """The model asked for, in torch, and its folder."""
-    path = named_model(model)
+    path = named_model(model, Runtime.TORCH)
     from voxangle.encoders import Embedder
 
     return Embedder.load(path), path
 
 
-def named_model(model: Path | None) -> Path:
-    """Where the model is that was asked for."""
-    from voxangle.errors import CheckpointError
+def named_model(model: Path | None, runtime: Runtime | None = None) -> Path:
+    """Where the model is that was asked for; if none was, the shipped one for the runtime, or for what is installed."""
+    from voxangle.runtime.shipped import SHIPPED_ONNX, SHIPPED_TORCH
 
     if model is not None:
         return model
+    if runtime is None and find_spec("torch") is None:
+        runtime = Runtime.ONNX
+    return SHIPPED_ONNX if runtime is Runtime.ONNX else SHIPPED_TORCH
+
+
+def own_model(model: Path | None) -> Path:
+    """Where the model is that was asked for, and that may be changed.
+
+    Raises:
+        CheckpointError: none was asked for, and the shipped one stays as it is.
+    """
+    from voxangle.errors import CheckpointError
+    from voxangle.runtime.shipped import SHIPPED
+
+    if model is not None and not model.resolve().is_relative_to(SHIPPED.resolve()):
+        return model
     runs = sorted(Path("runs").glob("**/model/model.json"))
-    known = ", ".join(str(run.parent.parent) for run in runs)
+    here = f" (here are: {', '.join(str(run.parent.parent) for run in runs)})" if runs else ""
     raise CheckpointError(
-        "no model is given: name a run with --model or $VOXANGLE_MODEL "
-        + (f"(here are: {known})" if known else "(`voxangle demo` or `voxangle train RECIPE` makes one)")
+        f"the model that comes with voxangle stays as it is: name one of yours with --model or $VOXANGLE_MODEL{here}, "
+        "or a copy (`voxangle export safetensors --out mine.safetensors`)"
     )

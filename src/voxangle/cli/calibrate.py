@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from voxangle.cli.app import AsJson, Model, app, load_trained, open_console, print_json
+from voxangle.cli.app import AsJson, Model, app, load_trained, open_console, own_model, print_json
 from voxangle.errors import TrialError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def calibrate(
     asked = () if measures == "none" else tuple(dict.fromkeys(name.strip() for name in measures.split(",")))
     require_measures(asked)
     console = open_console()
-    embedder, path = load_trained(model)
+    embedder, path = load_trained(own_model(model))
     if corpus:
         held_out = _drawn(embedder.card, corpus, split, root, recipe, recordings, console)
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voxangle.cli.app import AsJson, Model, app, named_model, print_json
+from voxangle.cli.app import AsJson, Model, app, named_model, own_model, print_json
 from voxangle.errors import CheckpointError, VoxangleError
 
 if TYPE_CHECKING:
@@ -38,18 +38,19 @@ def card(
 
     from voxangle.config import first_problem
     from voxangle.runtime.model_page import model_page
+    from voxangle.runtime.shipped import SHIPPED
 
     path = named_model(model)
     said: ModelCard | ExportedCard
     if name is None and licence is None and not attribute and not results:
         said = _card_of(path)
     else:
-        said = _say(path, name, licence, attribute or [], results or [])
+        said = _say(own_model(model), name, licence, attribute or [], results or [])
     if as_json:
         print_json(said.model_dump(mode="json"))
         return
     try:
-        typer.echo(model_page(said, str(path)), nl=False)
+        typer.echo(model_page(said, None if path.parent == SHIPPED else str(path)), nl=False)
     except ValidationError as error:
         raise CheckpointError(
             f"{path}: its card says what this voxangle does not know ({first_problem(error)}); upgrade voxangle, or "

@@ -127,7 +127,11 @@ def evaluate(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder for results; `evaluation` in the model's."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder for results; `evaluation` in the model's, or here for the shipped one.",
+        ),
     ] = None,
     draw_sessions: Annotated[
         bool,
@@ -149,6 +153,7 @@ def evaluate(
 ) -> None:
     """Error rates of a model on trial lists, with 95 % intervals over speakers."""
     from voxangle.reporting.players import clips_below
+    from voxangle.runtime.shipped import SHIPPED
     from voxangle.scoring import Protocol
     from voxangle.scoring.system import evaluate_lists, model_of
 
@@ -222,7 +227,8 @@ def evaluate(
         )
         # Results of two protocols lie in two folders, for each has one result a list.
         ways = ["mean-subtracted"] * bool(mean) + ["plda"] * bool(backend) + ([norm] if norm else [])
-        target = folder / "-".join(["evaluation", *ways])
+        place = folder.parent if folder.is_file() else folder
+        target = (Path() if place == SHIPPED else place) / "-".join(["evaluation", *ways])
         if backend is not None:
             backend.write((out or target) / "plda.plda", weights_sha256=embedder.weights_sha256)
     if without_audio:

@@ -16,6 +16,7 @@ from voxangle.encoders.encoder import Encoder
 from voxangle.encoders.model_files import read_model, write_model
 from voxangle.features import BaseFilterbank, build_filterbank
 from voxangle.runtime.embedding import BaseEmbedder
+from voxangle.runtime.shipped import SHIPPED_TORCH
 
 __all__ = ["Embedder"]
 
@@ -47,17 +48,17 @@ class Embedder(BaseEmbedder):
         self.card = card
 
     @classmethod
-    def load(cls, path: str | Path, *, device: str | torch.device | None = None) -> Embedder:
+    def load(cls, path: str | Path | None = None, *, device: str | torch.device | None = None) -> Embedder:
         """The model saved in a file, in a folder, or in the folder ``model`` of a run.
 
         Args:
-            path: the file or folder.
+            path: the file or folder; None for the model that comes with voxangle.
             device: where to compute; None for CUDA where there is some, else the CPU.
 
         Raises:
             CheckpointError: there is no model, it is a pickle, it is broken, or its parts do not belong together.
         """
-        card, encoder, weights_sha256 = read_model(path)
+        card, encoder, weights_sha256 = read_model(path or SHIPPED_TORCH)
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         embedder = cls(build_filterbank(card.filterbank), encoder.eval(), card, device=device)

@@ -20,7 +20,7 @@ _USE = """\
 
 ```sh
 pip install 'voxangle[{extra}]'
-voxangle verify --model {place} one.wav other.wav
+voxangle verify{model} one.wav other.wav
 ```
 """
 
@@ -35,22 +35,23 @@ _LIMITS = """\
 """
 
 
-def model_page(said: Config, place: str) -> str:
+def model_page(said: Config, place: str | None) -> str:
     """What a card says, as Markdown.
 
     Args:
         said: the card, a trained model's or an exported one's.
-        place: what to name the model by in a command.
+        place: what to name the model by in a command; None for the one that comes with voxangle.
 
     Raises:
         pydantic.ValidationError: an exported model's card says what this voxangle does not know.
     """
     card = PlainCard.model_validate(said.model_dump(mode="json"))
-    extra = "onnx" if place.lower().endswith(".onnx") else "train"
+    extra = "onnx" if place is None or place.lower().endswith(".onnx") else "train"
+    named = "" if place is None else f" --model {shlex.quote(place)}"
     parts = [
         f"# {card.name}\n\n{_WHAT}",
         _table([("", ""), *_facts(card)]),
-        _USE.format(extra=extra, place=shlex.quote(place)),
+        _USE.format(extra=extra, model=named),
     ]
     if card.metrics:
         parts.append("## What was measured\n\n" + _measured(card.metrics))

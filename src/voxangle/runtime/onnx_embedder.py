@@ -14,6 +14,7 @@ from voxangle.errors import CheckpointError, MissingExtraError
 from voxangle.runtime.embedding import BaseEmbedder
 from voxangle.runtime.onnx_checksum import checksum_holds
 from voxangle.runtime.onnx_metadata import EMBEDDINGS, SAMPLES, WAVEFORMS, ExportedCard, OnnxMetadata
+from voxangle.runtime.shipped import SHIPPED_ONNX
 from voxangle.storage import atomic_write
 
 if TYPE_CHECKING:
@@ -63,11 +64,11 @@ class OnnxEmbedder(BaseEmbedder):
         self._dimension = int(session.get_outputs()[0].shape[-1])
 
     @classmethod
-    def load(cls, path: str | Path, *, threads: int | None = None) -> OnnxEmbedder:
+    def load(cls, path: str | Path | None = None, *, threads: int | None = None) -> OnnxEmbedder:
         """The model in an ONNX file; or in the file ``model.onnx`` of a model folder or of a run.
 
         Args:
-            path: of the file or folder.
+            path: of the file or folder; None for the model that comes with voxangle.
             threads: that compute; None for $OMP_NUM_THREADS (which Ray sets to a copy's share), else one a core.
 
         Raises:
@@ -76,7 +77,7 @@ class OnnxEmbedder(BaseEmbedder):
             MissingExtraError: ONNX Runtime is not installed.
         """
         onnxruntime = import_onnxruntime()
-        file = _model_file(Path(path))
+        file = _model_file(Path(path or SHIPPED_ONNX))
         content = _read(file)
         holds = checksum_holds(content)
         if holds is False:
