@@ -38,7 +38,8 @@ evaluation of 2 s and more (40 a package).
 - ``cross-language``: the two sides always in different languages, all of one family and codec (Asterisk's
   core sounds, G.722). Targets: Allison in English against Allison in Spanish; non-targets: two different women.
 
-That encoder, trained elsewhere, has an EER of 4.6 % on the first list and 28 % on the second.
+That encoder, trained elsewhere, has an EER of 7.4 % on the first list and 30 % on the second (``python -m
+benchmarks.resemblyzer``).
 
 **Limits,** to be said wherever a figure is shown: six voices (three pairs) in the first list and three in the second,
 so intervals over speakers are very wide; studio prompts of one session a voice, so targets share microphone and day
