@@ -173,7 +173,7 @@ def test_enrolment_wants_enough_speech_of_one_voice(store: VoiceprintStore) -> N
     )
     assert reasons(good[2], known=good[:2]) == ()
     assert "does not sound like the voiceprint" in reasons(stranger, known=good)[0]
-    assert "0.5 s of speech, at least 1 s" in reasons(recording(1, 0, 0.5))[0]
+    assert "0.5 s of speech, and at least 1 s" in reasons(recording(1, 0, 0.5))[0]
     assert "is clipped, 5 % of its samples" in reasons(Recording(vector(1), measures(12.0, 0.05)))[0]
     warned = check_recordings(embedder().card, [Recording(vector(1), measures(6.0, 0.002))]).warnings
     assert "is clipped, 0.2 % of its samples" in warned[0]
