@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,8 @@ def test_a_key_that_is_revoked_gets_no_further_verdict(running: Running, enrolle
         say(socket, voice(0, 7, 2.0))
         updates = [json.loads(socket.recv(timeout=20))["update"] for _ in range(2)]
         running.keys.revoke(key.id)
-        say(socket, voice(0, 7, 2.0))
+        with suppress(ConnectionClosed):  # the service may hang up in the middle of it
+            say(socket, voice(0, 7, 2.0))
         messages, code = rest(socket)
     assert updates[-1]["verdict"]["same_voice"] is True
     assert [message["problem"]["code"] for message in messages] == ["unknown-key"]
