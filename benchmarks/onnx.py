@@ -11,7 +11,6 @@ turns); and how long a fresh process takes until it has the first embedding.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -28,18 +27,16 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from benchmarks.lists import on_lists
 from benchmarks.ratio import in_turns
+from benchmarks.told import tell
 from voxangle.audio import SAMPLE_RATE
 from voxangle.corpora import corpus_reader
 from voxangle.encoders import Embedder
 from voxangle.encoders.onnx_export import export_onnx
 from voxangle.runtime import BaseEmbedder, OnnxEmbedder
-from voxangle.scoring import Machine, compare
+from voxangle.scoring import compare
 
 SECONDS = (3.0, 10.0)
 TORCH, FLOAT, INT8 = "torch float32", "onnx float32", "onnx int8"
@@ -158,18 +155,7 @@ def main() -> None:
             "a fresh process": list(beginnings({TORCH: options.model, **files}, 5)),
             "equal error rate": list(error_rates(models, options.root.resolve())),
         }
-    console = Console(width=None if os.isatty(1) else 170)
-    for title, rows in tables.items():
-        table = Table(title=title)
-        for heading in rows[0]:
-            table.add_column(heading)
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row.values()))
-        console.print(table)
-    machine = Machine.here()
-    console.print(f"{machine.cpu}, {machine.cores} cores, Python {machine.python}, torch {machine.torch}")
-    if options.out:
-        options.out.write_text(json.dumps(tables, indent=2) + "\n")
+    tell(tables, options.out)
 
 
 if __name__ == "__main__":

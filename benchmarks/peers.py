@@ -24,10 +24,7 @@ def resemblyzer() -> Any:
     Raises:
         FileNotFoundError: its wheel has not been fetched.
     """
-    if not (PEERS / "resemblyzer").exists():
-        raise FileNotFoundError(f"{PEERS}/resemblyzer: fetch it with `make peers`")
-    if str(PEERS) not in sys.path:
-        sys.path.append(str(PEERS))
+    _demand_fetched(PEERS, "resemblyzer")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its libraries', of one another
         return importlib.import_module("resemblyzer")
@@ -39,10 +36,7 @@ def speechbrain(module: str) -> Any:
     Raises:
         FileNotFoundError: its wheel has not been fetched.
     """
-    if not (ORACLES / "speechbrain").exists():
-        raise FileNotFoundError(f"{ORACLES}/speechbrain: fetch it with `make .oracles/ready`")
-    if str(ORACLES) not in sys.path:
-        sys.path.append(str(ORACLES))
+    _demand_fetched(ORACLES, "speechbrain")
     # SpeechBrain imports torchaudio, which no longer works with this torch; what is measured here makes no use of it.
     for name in (
         "torchaudio",
@@ -64,6 +58,14 @@ def speechbrain_ecapa(channels: int) -> nn.Module:
     found = speechbrain("lobes.models.ECAPA_TDNN")
     encoder: nn.Module = found.ECAPA_TDNN(80, channels=[channels] * 4 + [3 * channels], lin_neurons=192)
     return encoder
+
+
+def _demand_fetched(folder: Path, package: str) -> None:
+    """Let a package of the folder be imported."""
+    if not (folder / package).exists():
+        raise FileNotFoundError(f"{folder / package}: fetch it with `make {folder.name[1:]}`")
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 class _Absent(ModuleType):

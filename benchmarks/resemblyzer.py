@@ -13,9 +13,7 @@ how long a recording takes each on one thread: recordings of the lists, one at a
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,19 +26,17 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from benchmarks.lists import on_lists
 from benchmarks.peers import resemblyzer
 from benchmarks.ratio import in_turns
+from benchmarks.told import tell
 from voxangle.audio import SAMPLE_RATE, Waveform
 from voxangle.corpora import Corpus, corpus_folder, corpus_reader
 from voxangle.corpora.prepared import prepare_split
 from voxangle.encoders import Embedder
 from voxangle.runtime import BaseEmbedder, OnnxEmbedder
-from voxangle.scoring import Machine, compare
+from voxangle.scoring import compare
 
 __all__ = ["Resemblyzer", "main", "rows", "speeds"]
 
@@ -140,18 +136,7 @@ def main() -> None:
         models[THEIRS] = theirs
         title = f"time, one thread, {len(recordings)} recordings of {seconds:.1f} s on average"
         tables[title] = list(speeds(models, recordings, options.rounds))
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    for title, found in tables.items():
-        table = Table(title=title)
-        for heading in found[0]:
-            table.add_column(heading)
-        for row in found:
-            table.add_row(*(Text(cell) for cell in row.values()))
-        console.print(table)
-    machine = Machine.here()
-    console.print(f"{machine.cpu}, {machine.cores} cores, Python {machine.python}, torch {machine.torch}")
-    if options.out:
-        options.out.write_text(json.dumps(tables, indent=2) + "\n")
+    tell(tables, options.out)
 
 
 if __name__ == "__main__":
