@@ -48,22 +48,13 @@ lock: $(UV)  ## renew requirements.lock from pyproject.toml
 	python3 -m venv .tools
 	.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-# Other toolkits' own code, which `voxangle import` is tested against; unpacked apart from the environment.
-oracles: .oracles/ready
+# Other toolkits' code, unpacked apart from the environment.
+oracles: .oracles/ready  ## what `voxangle import` is tested against
+peers: .peers/ready  ## what benchmarks compare with, and brings its weights along
 
-.oracles/ready: requirements-oracles.txt | .venv/ready
-	rm -rf .oracles
-	$(UV) pip install --quiet --python .venv --no-deps --require-hashes --target .oracles \
-	  --requirement requirements-oracles.txt
-	touch $@
-
-# A peer that benchmarks compare with, and that brings its weights along.
-peers: .peers/ready
-
-.peers/ready: requirements-peers.txt | .venv/ready
-	rm -rf .peers
-	$(UV) pip install --quiet --python .venv --no-deps --require-hashes --target .peers \
-	  --requirement requirements-peers.txt
+.%/ready: requirements-%.txt | .venv/ready
+	rm -rf .$*
+	$(UV) pip install --quiet --python .venv --no-deps --require-hashes --target .$* --requirement $<
 	touch $@
 
 clean:
