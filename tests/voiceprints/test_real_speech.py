@@ -19,6 +19,8 @@ from tests.voiceprints.test_hearing import noise, silero  # noqa: F401 - a fixtu
 from voxangle.errors import SpeechError
 from voxangle.voiceprints import enrol, hear_files, identify, open_store, take_files, take_heard, verify
 
+pytestmark = [pytest.mark.corpus, pytest.mark.usefixtures("silero")]
+
 PEOPLE, RECORDINGS = 8, 4
 
 
@@ -34,12 +36,7 @@ def speakers(shared_corpora: Path) -> dict[str, list[Path]]:
     return dict(islice(whole, PEOPLE))
 
 
-@pytest.mark.corpus
-def test_real_people_are_known_again(
-    speakers: dict[str, list[Path]],
-    silero: None,  # noqa: F811
-    tmp_path: Path,
-) -> None:
+def test_real_people_are_known_again(speakers: dict[str, list[Path]], tmp_path: Path) -> None:
     embedder = SpectrumEmbedder()
     embedder.card.calibration = None  # a made-up one would tell nothing of real voices
     assert len(speakers) == PEOPLE
@@ -65,12 +62,7 @@ def test_real_people_are_known_again(
     np.testing.assert_allclose([one.score for one in named], scores.max(axis=1), atol=1e-6)
 
 
-@pytest.mark.corpus
-def test_noise_beside_real_speech_is_refused(
-    speakers: dict[str, list[Path]],
-    silero: None,  # noqa: F811
-    tmp_path: Path,
-) -> None:
+def test_noise_beside_real_speech_is_refused(speakers: dict[str, list[Path]], tmp_path: Path) -> None:
     own = next(iter(speakers.values()))[0]
     soundfile.write(tmp_path / "noise.wav", noise(5.0), 16_000)
     with pytest.raises(SpeechError) as refused:
