@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import voice
-from tests.service.toys import SpectrumEmbedder, encoded, served
+from tests.service.toys import PATIENCE, SpectrumEmbedder, encoded, served
 from voxangle.service.keys import KeyFile, Scope
 from voxangle.service.service import Service
 from voxangle.service.settings import Settings
@@ -35,7 +35,7 @@ class Running(NamedTuple):
     def client(self, scope: Scope = Scope.ADMIN) -> httpx.Client:
         """A client with a key of this scope."""
         headers = {"Authorization": f"Bearer {self.texts[scope]}"}
-        return httpx.Client(base_url=f"{self.address}/v1", headers=headers, timeout=30)
+        return httpx.Client(base_url=f"{self.address}/v1", headers=headers, timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +45,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     keys = KeyFile(folder / "keys.json")
     texts = {scope: keys.create([scope])[1] for scope in Scope}
     settings = Settings(
-        requests_per_minute=1e6, burst=1_000_000, decoders=1, seconds=20, body_bytes=2**20, recordings=4
+        requests_per_minute=1e6,
+        burst=1_000_000,
+        timeout=PATIENCE,
+        decoders=1,
+        seconds=20,
+        body_bytes=2**20,
+        recordings=4,
     )
     with open_store(folder / "prints.sqlite") as store:
         service = Service(SpectrumEmbedder(), store, keys, settings, hears="level")

@@ -32,11 +32,15 @@ WAVEFORMS = [voice(number % 5, number, 0.5 + 0.13 * number) for number in range(
 @pytest.mark.parametrize("batch_seconds", [0.0, 3.0, 30.0])
 def test_many_at_once_get_what_each_gets_alone(batch_seconds: float) -> None:
     alone = [SpectrumEmbedder().embed([waveform])[0] for waveform in WAVEFORMS]
-    embedder = SpectrumEmbedder(pause=0.01)
+    embedder = SpectrumEmbedder()
+    embedder.free.clear()
     engine = Engine(embedder, batch_seconds)
 
     async def job() -> list[list[Any]]:
-        return await asyncio.gather(*(engine.embed([waveform]) for waveform in WAVEFORMS))
+        tasks = [asyncio.create_task(engine.embed([waveform])) for waveform in WAVEFORMS]
+        await asyncio.sleep(0)  # all have asked
+        embedder.free.set()
+        return await asyncio.gather(*tasks)
 
     found = with_engine(engine, job)
     np.testing.assert_allclose(np.concatenate(found), alone, rtol=0, atol=1e-5)
@@ -83,15 +87,17 @@ def test_a_model_that_fails_fails_its_batch_and_goes_on() -> None:
 
 
 def test_who_left_is_not_computed_and_who_waits_is_served_at_the_end() -> None:
-    embedder = SpectrumEmbedder(pause=0.05)
+    embedder = SpectrumEmbedder()
+    embedder.free.clear()
     engine = Engine(embedder, 0.0)
 
     async def run() -> list[Any]:
         engine.start()
         tasks = [asyncio.create_task(engine.embed([waveform])) for waveform in WAVEFORMS[:6]]
-        await asyncio.sleep(0.01)
+        await asyncio.to_thread(embedder.at_work.wait)
         for task in tasks[3:5]:
             task.cancel()
+        embedder.free.set()
         await engine.stop()  # accepted is accepted
         return await asyncio.gather(*tasks, return_exceptions=True)
 

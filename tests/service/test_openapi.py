@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.service.conftest import Running
+from tests.service.toys import PATIENCE
 from voxangle.service.keys import Scope
 
 schemathesis = pytest.importorskip("schemathesis")
@@ -38,6 +39,8 @@ def test_answers_are_as_described(running: Running) -> None:
         @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
         @given(case=operation.ok().as_strategy())
         def check(case: object) -> None:
-            case.call_and_validate(headers=headers, excluded_checks=[positive_data_acceptance])  # type: ignore[attr-defined]
+            case.call_and_validate(  # type: ignore[attr-defined]
+                headers=headers, excluded_checks=[positive_data_acceptance], timeout=PATIENCE
+            )
 
         check()

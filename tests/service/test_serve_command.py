@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -178,6 +179,27 @@ def test_a_body_without_bounds_is_no_option(size: str) -> None:
     assert "--body-mb" in done.stderr
 
 
+def test_keys_of_the_surroundings_do_not_close_what_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOXANGLE_API_KEYS", str(tmp_path / "keys.json"))
+    with pytest.raises(VoxangleError, match="nix.onnx: missing"):
+        CliRunner().invoke(app, ["serve", "--open", "--model", "nix.onnx"], catch_exceptions=False)
+
+
+def test_who_watches_is_told_that_the_model_loads() -> None:
+    """In a terminal alone: a log has a line of JSON an event."""
+    words = command("serve", "--open", "--no-vad", "--model", "nix.onnx")
+    parent, terminal = os.openpty()
+    done = subprocess.run(words, stderr=terminal, stdout=subprocess.DEVNULL, check=False)
+    os.close(terminal)
+    said = os.read(parent, 4096).decode().splitlines()
+    os.close(parent)
+    assert done.returncode == 2
+    assert said[0] == "loading the model; this takes some seconds"
+    assert said[1].startswith("error: nix.onnx")
+
+
 def said(*words: object) -> Any:
     """What a command prints as JSON."""
     done = CliRunner().invoke(app, [*map(str, words), "--json"], catch_exceptions=False)
@@ -200,6 +222,10 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
         (["serve", "--model", "m.onnx"], "holds no valid API key.*serve keys create.*--open"),
         (["serve", "--model", "m.onnx", "--open", "--host", "0.0.0.0"], "listens on this machine alone"),
         (["serve", "--model", "nix.onnx", "--open"], "nix.onnx: missing"),
+        (
+            ["serve", "--open", "--keys", "k.json"],
+            "--open asks for no key, and --keys says which .* leave one",
+        ),
         (["serve", "--open", "--rate", "inf"], "--rate is inf; give a finite number"),
         (["serve", "--open", "--certificate", "a.pem"], "--certificate and --certificate-key go together"),
         (["serve", "keys", "create", "--scope", "embd"], "'embd' is no scope; did you mean 'embed'"),

@@ -18,6 +18,7 @@ __all__ = [
     "Heard",
     "Identified",
     "Limits",
+    "MeasuredList",
     "ModelInfo",
     "ScoreThreshold",
     "Streamed",
@@ -80,6 +81,29 @@ class ScoreThreshold(Config):
     false_rejection: Share | None
 
 
+class MeasuredList(Config):
+    """How often the model errs on a list of trials, as its card says.
+
+    Attributes:
+        trials: name of the list.
+        condition: what is spoken in it, for a person to read; null of a list that this service does not know.
+        eer: equal error rate: share of different voices that are accepted, and of same voices that are rejected, at the
+            threshold of the score where both are the same. Half is chance.
+        low: lower end of its 95 % interval.
+        high: its upper end.
+        speakers: in the list.
+        notes: what must be said wherever the figure is shown.
+    """
+
+    trials: str
+    condition: str | None
+    eer: Share
+    low: Share
+    high: Share
+    speakers: int
+    notes: tuple[str, ...]
+
+
 class ModelInfo(Config):
     """What answers, and what it can be asked.
 
@@ -89,6 +113,7 @@ class ModelInfo(Config):
         dimension: of its embeddings.
         calibration: what its log-likelihood ratios were fitted on; null where it has none.
         thresholds: of the score; the first is meant where there is no calibration.
+        measured: on lists of trials, in the order of the card; empty where nothing was.
         hears: what tells speech from other sound: ``silero-vad``, or ``level`` where that is not installed.
         tells_voices: whether a recording with two voices, one after the other, is refused; that takes a calibration.
         limits: what a request may bring.
@@ -100,6 +125,7 @@ class ModelInfo(Config):
     dimension: int
     calibration: str | None
     thresholds: tuple[ScoreThreshold, ...]
+    measured: tuple[MeasuredList, ...]
     hears: Literal["silero-vad", "level"]
     tells_voices: bool
     limits: Limits
@@ -192,7 +218,7 @@ class VoiceprintInfo(Config):
         weights_sha256: of that model (with ``-int8`` behind it where it is quantised).
         usable: whether that is the model that runs here; it is compared only then.
         recordings: that it is made of.
-        speech: seconds of it that sound in all of them.
+        sound: seconds that sound in all of them; the speech in it is less.
         created: when it was enrolled.
         updated: when a recording was last added.
     """
@@ -203,7 +229,7 @@ class VoiceprintInfo(Config):
     weights_sha256: str
     usable: bool
     recordings: int
-    speech: Seconds
+    sound: Seconds
     created: datetime
     updated: datetime
 

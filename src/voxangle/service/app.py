@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from voxangle import __version__
 from voxangle.service.gate import Gate
+from voxangle.service.misfits import misfit
 from voxangle.service.page import router as page_router
 from voxangle.service.problems import Problem, ProblemError
 from voxangle.service.routes import router
@@ -58,10 +59,7 @@ def create_app(service: Service) -> FastAPI:
 async def _invalid(_: Request, error: Exception) -> Any:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - what it was registered for
     first = error.errors()[0]
-    where = ".".join(map(str, first["loc"][1:])) or "request"
-    raise ProblemError(
-        "bad-parameter", f"{where}: {first['msg']}.", "Give it as the OpenAPI description says."
-    ) from None
+    raise misfit(first, first["loc"][1:]) from None  # behind whether it stands in the address or in a header
 
 
 async def _refused(_: Request, error: Exception) -> Any:

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError
 
-from voxangle.config import Config, first_problem
+from voxangle.config import Config
 from voxangle.runtime.decision import BayesRule
+from voxangle.service.misfits import misfit_of
 from voxangle.service.problems import ProblemError
 
 __all__ = ["Add", "Asked", "Identify", "Name", "Rule", "Verify", "check_text"]
@@ -36,9 +37,7 @@ class Asked(Config):
         try:
             return type(self).model_validate(given)
         except ValidationError as error:
-            raise ProblemError(
-                "bad-parameter", f"{first_problem(error)}.", "Give it as the OpenAPI description says."
-            ) from error
+            raise misfit_of(error) from error
 
     @classmethod
     def schemas(cls) -> dict[str, dict[str, Any]]:

@@ -31,6 +31,13 @@ _CURES = {
     "silent": "Check that the microphone is on and not muted, and record again.",
     "not-audio": "Send wav, flac, ogg, opus, mp3, webm or m4a, whole as it was recorded.",
 }
+_CURES_OF_CAUSES = {
+    "truncated": "Send all of the file, once the recording has ended and the file is closed; if it was copied or "
+    "downloaded, do that again. What was cut off for good has to be recorded anew.",
+    "has samples that are not finite": "What wrote the file made a mistake: mend the program, or export the recording "
+    "from it as 16-bit wav or flac, which cannot hold such samples.",
+}
+"""By the beginning of a cause, where what helps is not another format."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,4 +211,5 @@ async def _answer(process: asyncio.subprocess.Process) -> tuple[dict[str, Any], 
 
 
 def _problem(code: str, cause: str) -> ProblemError:
-    return ProblemError(code, f"The recording cannot be used: {cause}.", _CURES[code])
+    told = (cure for beginning, cure in _CURES_OF_CAUSES.items() if cause.startswith(beginning))
+    return ProblemError(code, f"The recording cannot be used: {cause.rstrip('.')}.", next(told, _CURES[code]))

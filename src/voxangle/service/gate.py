@@ -23,11 +23,12 @@ from voxangle.service.service import Service
 from voxangle.service.stated import problem_of
 from voxangle.service.uploads import BodyCounter
 
-__all__ = ["Gate", "as_problem", "route_of"]
+__all__ = ["Gate", "as_problem", "log_failure", "route_of"]
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _GONE = 499  # the caller left; nothing was sent
 _DRAIN_SECONDS = 2.0
+_ABOUT_VALUES = {"DataError", "IntegrityError", "InternalError", "NotSupportedError", "ProgrammingError"}
 
 
 class Gate:
@@ -117,8 +118,7 @@ class _Exchange:
                 "Send it again over a faster connection, or compressed.",
             )
         problem = as_problem(error, self._service.settings.timeout)
-        if problem.code in {"internal", "storage"}:
-            event("failure", level=logging.ERROR, error=error, request=self._request, code=problem.code)
+        log_failure(error, problem.code, self._request)
         return problem
 
     async def _answer(self, problem: ProblemError) -> None:
@@ -193,6 +193,16 @@ def as_problem(error: Exception, timeout: float) -> ProblemError:
         "Something went wrong that should not have.",
         "Tell whoever runs the service the id of the request; the log says where.",
     )
+
+
+def log_failure(error: Exception, code: str, request: str) -> None:
+    """Log what only this machine's people can mend: where it happened, and of what the service keeps also why."""
+    if code not in {"internal", "storage"}:
+        return
+    # What the database says of values might quote them (classes of errors: PEP 249).
+    kinds = {kind.__name__ for kind in type(error.__cause__).__mro__}
+    said = str(error) if code == "storage" and not kinds & _ABOUT_VALUES else None
+    event("failure", level=logging.ERROR, error=error, request=request, code=code, reason=said)
 
 
 def route_of(scope: Scope) -> str:

@@ -42,7 +42,7 @@ CODES = {
     "bad-request": Kind(400, "The request cannot be read"),
     "bad-parameter": Kind(422, "A parameter is not what it must be"),
     "unsupported-media-type": Kind(415, "The body is of a type that is not read"),
-    "missing-recording": Kind(422, "A recording is missing"),
+    "missing-recording": Kind(422, "A recording is missing or empty"),
     "too-many-recordings": Kind(422, "There are too many recordings"),
     "too-large": Kind(413, "The body is too large"),
     "too-slow": Kind(408, "The body took too long to arrive"),

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from voxangle import __version__
+from voxangle.errors import NameTakenError, OtherModelError, UnknownVoiceprintError
 from voxangle.runtime.card import choose_threshold
 from voxangle.runtime.decision import decide
 from voxangle.service.access import Caller
@@ -35,14 +36,15 @@ from voxangle.service.keys import Scope
 from voxangle.service.meters import CONTENT_TYPE
 from voxangle.service.problems import MEDIA_TYPE, ProblemError
 from voxangle.service.service import Service
-from voxangle.service.stated import identified, info, verdict, verified
+from voxangle.service.stated import identified, info, measured, verdict, verified
 from voxangle.service.uploads import Upload, read_upload, request_body
 from voxangle.voiceprints.enrolment import cosine
 from voxangle.voiceprints.enrolment import enrol as enrol_recordings
 from voxangle.voiceprints.identification import identify as identify_recording
+from voxangle.voiceprints.names import new_person
 from voxangle.voiceprints.verification import verify as verify_recording
 
-__all__ = ["router", "service_of"]
+__all__ = ["router"]
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -58,14 +60,14 @@ _THE_RECORDING = {"recording": "The recording: wav, flac, ogg, opus, mp3, webm o
 router = APIRouter(prefix="/v1", responses=_PROBLEMS)
 
 
-def service_of(request: Request) -> Service:
-    """The service that answers."""
+async def _service_of(request: Request) -> Service:
+    """The service that answers; a coroutine, for others are run in a thread."""
     service: Service = request.app.state.service
     return service
 
 
 Decides = TypeVar("Decides", bound=Rule)
-TheService = Annotated[Service, Depends(service_of)]
+TheService = Annotated[Service, Depends(_service_of)]
 
 
 def _needs(scope: Scope | None) -> Callable[..., Awaitable[Caller]]:
@@ -132,6 +134,7 @@ async def model(service: TheService, _: AnyKey) -> ModelInfo:
             ScoreThreshold(**one.model_dump(), log_likelihood_ratio=fit and fit.place_of(one))
             for one in card.thresholds
         ),
+        measured=measured(card),
         hears=service.hears,
         tells_voices=settings.check_voices and fit is not None,
         limits=Limits(
@@ -210,6 +213,7 @@ async def enrol(
         )
         asked = asked.joined(upload.fields)
         name = _named(asked.name)
+        await asyncio.to_thread(_check_enrolment, service, name, asked.add)
         heard = await _heard(request, service, upload)
         done = await asyncio.to_thread(
             enrol_recordings,
@@ -236,6 +240,7 @@ async def verify(
     async with service.room():
         asked, upload = await _read(request, service, asked, _THE_RECORDING)
         name = _named(asked.name)
+        await asyncio.to_thread(service.store.get, name, service.model)  # who is not there costs no work
         (heard,) = await _heard(request, service, upload)
         found = await asyncio.to_thread(
             verify_recording,
@@ -331,8 +336,20 @@ async def _heard(request: Request, service: Service, upload: Upload) -> list[Hea
 
 def _named(name: str | None) -> str:
     if name is None:
-        raise ProblemError("bad-parameter", "name: it is missing.", "Say whom it is about with `name`.")
+        raise ProblemError("bad-parameter", "`name` is missing.", "Say whom it is about with `name`.")
     return name
+
+
+def _check_enrolment(service: Service, name: str, add: bool) -> None:
+    """Refuse, before anything is decoded, what the store would refuse; it looks again when it writes."""
+    try:
+        service.store.get(new_person(name) if not add else name, service.model)
+    except (UnknownVoiceprintError, OtherModelError):
+        if add:
+            raise
+    else:
+        if not add:
+            raise NameTakenError(f"'{name}' is enrolled already")
 
 
 def _actor(caller: Caller) -> str:

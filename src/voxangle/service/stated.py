@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import TypeAdapter, ValidationError
+
 from voxangle.errors import (
     EnrolmentError,
     NameTakenError,
@@ -13,15 +15,27 @@ from voxangle.errors import (
     UnknownVoiceprintError,
     VoxangleError,
 )
+from voxangle.runtime.card import Card
 from voxangle.runtime.decision import BayesRule, Decision
-from voxangle.service.answers import Candidate, Identified, Verdict, VerifiedVoice, VoiceprintInfo
+from voxangle.runtime.described import Metric
+from voxangle.service.answers import (
+    Candidate,
+    Identified,
+    MeasuredList,
+    Verdict,
+    VerifiedVoice,
+    VoiceprintInfo,
+)
+from voxangle.service.conditions import CONDITIONS
 from voxangle.service.hearing import HeardRecording
 from voxangle.service.problems import ProblemError
 from voxangle.voiceprints.identification import Identification
 from voxangle.voiceprints.store import Entry, Model
 from voxangle.voiceprints.verification import Verification
 
-__all__ = ["identified", "info", "problem_of", "verdict", "verified"]
+__all__ = ["identified", "info", "measured", "problem_of", "verdict", "verified"]
+
+_METRICS = TypeAdapter(tuple[Metric, ...])
 
 
 def verdict(
@@ -105,9 +119,30 @@ def info(entry: Entry, running: Model) -> VoiceprintInfo:
         weights_sha256=entry.model.id,
         usable=entry.model.id == running.id,
         recordings=entry.recordings,
-        speech=entry.measures.speech,
+        sound=entry.measures.speech,
         created=entry.created,
         updated=entry.updated,
+    )
+
+
+def measured(card: Card) -> tuple[MeasuredList, ...]:
+    """The equal error rates on a card."""
+    try:
+        metrics = _METRICS.validate_python(getattr(card, "metrics", ()))
+    except ValidationError:
+        return ()  # an exported model's card is kept as it stands, also what a newer voxangle wrote
+    return tuple(
+        MeasuredList(
+            trials=one.trials,
+            condition=CONDITIONS.get(one.trials_sha256),
+            eer=one.value,
+            low=one.low,
+            high=one.high,
+            speakers=one.speakers,
+            notes=tuple(note for note in one.notes if not note.startswith("minDCF")),
+        )
+        for one in metrics
+        if one.name == "EER"
     )
 
 
@@ -116,7 +151,10 @@ def problem_of(error: VoxangleError) -> ProblemError:
     match error:
         case UnknownVoiceprintError():
             return ProblemError(
-                "no-such-voiceprint", "Nobody of this name is enrolled.", "Enrol the person first."
+                "no-such-voiceprint",
+                "Nobody of this name is enrolled.",
+                "See how the name is spelt: `GET /v1/voiceprints`, or Voiceprints on the page, lists who is enrolled. "
+                "Who is not among them has not been enrolled yet, or was deleted.",
             )
         case OtherModelError():
             return ProblemError(
@@ -141,7 +179,8 @@ def problem_of(error: VoxangleError) -> ProblemError:
             return ProblemError(
                 "storage",
                 "What this service keeps, voiceprints or keys, cannot be read or written now.",
-                "Tell whoever runs the service; the log says more.",
+                "The request is not at fault: come again later. Whoever runs the service finds the reason in its log, "
+                "under the id of this request.",
                 retry_after=10,
             )
     return ProblemError("bad-parameter", f"{_for_callers(str(error))}.", "Correct it and send it again.")

@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import time
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, WebSocket
 from pydantic import Field, ValidationError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from voxangle.config import Config, first_problem
+from voxangle.config import Config
 from voxangle.runtime.card import choose_threshold
 from voxangle.service.answers import Streamed
 from voxangle.service.asked import Name, Rule
-from voxangle.service.gate import as_problem
+from voxangle.service.gate import as_problem, log_failure
 from voxangle.service.keys import Scope
 from voxangle.service.logs import event
+from voxangle.service.misfits import misfit_of
 from voxangle.service.problems import ProblemError
 from voxangle.service.service import Service
 from voxangle.service.stated import verified
@@ -78,8 +79,7 @@ async def stream(socket: WebSocket) -> None:
         problem = as_problem(error, service.settings.timeout)
         entries["code"] = problem.code
         service.meters.problems.labels(problem.code).inc()
-        if problem.code in {"internal", "storage"}:
-            event("failure", level=logging.ERROR, error=error, request=state["request"], code=problem.code)
+        log_failure(error, problem.code, state["request"])
         await _tell(socket, problem, state["request"])
     event(
         "stream",
@@ -129,11 +129,9 @@ class _Conversation:
         try:
             return Opening.model_validate_json(message.get("text") or "")
         except ValidationError as error:
-            raise ProblemError(
-                "bad-parameter",
-                f"The first message does not hold: {first_problem(error, 'message')}.",
-                'Send JSON such as {"name": "ann", "sample_rate": 16000}.',
-            ) from error
+            problem = misfit_of(error, "first message")
+            example = 'The first message is JSON such as {"name": "ann", "sample_rate": 16000}.'
+            raise replace(problem, cure=f"{problem.cure} {example}") from error
 
     async def _receive(self, most: int) -> bool:
         """Take a message; whether more may come."""

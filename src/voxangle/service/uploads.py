@@ -69,7 +69,7 @@ async def read_upload(
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == _FORM:
-        upload = await _form(request, most)
+        upload = await _form(request, most, most + len(fields))  # for who sends a text as a file is told so
     elif kind == "application/octet-stream" or kind.startswith(("audio/", "video/")):
         upload = Upload([("", await request.body())], {})
     else:
@@ -78,22 +78,31 @@ async def read_upload(
             f"The body is of type '{kind[:80]}'." if kind else "The request says no content type.",
             f"Send the recording as it is with its type, such as audio/wav, or a form as {_FORM}.",
         )
+    _check_kinds(upload, fields, files)
     _check_names("field", upload.fields, fields)
     _check_names("recording", [name for name, _ in upload.recordings if name], files)
-    if not upload.recordings or not all(content for _, content in upload.recordings):
+    if not upload.recordings:
         raise ProblemError(
             "missing-recording",
-            "The request holds no recording, or an empty one.",
+            "The request holds no recording.",
             f"Send it as the body, or in a form as a file called {_listed(files)}.",
         )
     if len(upload.recordings) > most:
         raise _too_many(most)
+    for place, (_, content) in enumerate(upload.recordings, start=1):
+        if not content:
+            raise ProblemError(
+                "missing-recording",
+                "The recording is empty: it has 0 bytes.",
+                "Look whether the file was written to its end, and send one that holds sound.",
+                recording=place if len(upload.recordings) > 1 else None,
+            )
     return upload
 
 
-async def _form(request: Request, most: int) -> Upload:
+async def _form(request: Request, most: int, files: int) -> Upload:
     parser = _InMemory(
-        request.headers, _chunks(request), max_files=most, max_fields=20, max_part_size=_FIELD_BYTES
+        request.headers, _chunks(request), max_files=files, max_fields=20, max_part_size=_FIELD_BYTES
     )
     try:
         form = await parser.parse()
@@ -131,6 +140,22 @@ async def _form(request: Request, most: int) -> Upload:
 async def _chunks(request: Request) -> AsyncGenerator[bytes, None]:
     async for chunk in request.stream():
         yield chunk
+
+
+def _check_kinds(upload: Upload, fields: frozenset[str], files: frozenset[str]) -> None:
+    """Refuse texts that came as files, and files that came as texts: mostly of an @ that curl wants or does not."""
+    for name in files & set(upload.fields):
+        raise ProblemError(
+            "missing-recording",
+            f"The form's field '{name}' holds text, and a file was expected.",
+            f"Send the recording itself: with curl, put @ before the file's name (-F {name}=@FILE).",
+        )
+    for name in fields & {name for name, _ in upload.recordings}:
+        raise ProblemError(
+            "bad-parameter",
+            f"The form's field '{name}' holds a file, and text was expected.",
+            f"Send the text itself: with curl, without @ before it (-F {name}=TEXT).",
+        )
 
 
 def _check_names(what: str, found: Iterable[str], known: frozenset[str]) -> None:

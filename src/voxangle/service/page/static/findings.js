@@ -21,7 +21,7 @@ export function measuresBox(recordings) {
     several ? element("h4", {}, `Recording ${i + 1}`) : null,
     facts([
       ["Length", seconds(heard.seconds)],
-      ["Speech in it", seconds(heard.speech)],
+      ["Speech heard in it", seconds(heard.speech)],
       ["Clipped samples", percent(heard.clipping)],
       ["Power above 4 kHz", `${number(heard.above_4khz, 0)} dB against that below`],
       ["Length of the embedding", number(heard.magnitude, 1)],

@@ -2,6 +2,7 @@
 
 import { element, facts, table } from "./dom.js";
 import { measuresBox, notesBox } from "./findings.js";
+import { measuredBox } from "./measured.js";
 import { ratesAt } from "./rates.js";
 import { Scale } from "./scale.js";
 import { thresholdText, unnoticed } from "./verdict.js";
@@ -35,6 +36,8 @@ export function identifiedBox(found, model) {
     element("h3", {}, "Error rates at this threshold"),
     ...ratesAt(found, model),
     found.enrolled > 1 ? element("p", { class: "hint" }, `They are of one comparison; this search made ${found.enrolled.toLocaleString("en")}.`) : null,
+    element("h3", {}, "How much worse it can be"),
+    measuredBox(model),
     notesBox("What else is to be said", found.notes),
     measuresBox(found.recordings),
   );

@@ -1,6 +1,7 @@
 // What is said about the model, from /v1/model.
 
 import { element, facts } from "./dom.js";
+import { measuredBox } from "./measured.js";
 import { ratesOf } from "./rates.js";
 import { megabytes, number, seconds, sentence } from "./wording.js";
 
@@ -24,6 +25,8 @@ export function showModel(model) {
       ["Speech", HEARS[model.hears]],
       ["Two voices in turn", model.tells_voices ? "refused" : "not noticed"],
     ]),
+    element("h3", {}, "How much worse it can be"),
+    measuredBox(model),
     element(
       "details",
       {},

@@ -199,8 +199,10 @@ export class Recorder {
   #choose(files) {
     if (!this.#hooks.allowed()) return;
     this.#fail("");
+    const empty = files.find((file) => !file.size);
     const other = files.find((file) => !AUDIO.test(file.type) && !ENDING.test(file.name));
-    if (other) this.#fail(`${other.name} is no recording. Choose wav, flac, ogg, opus, mp3, webm or m4a.`);
+    if (empty) this.#fail(`${empty.name} is empty: it has 0 bytes. Choose a file that holds a recording.`);
+    else if (other) this.#fail(`${other.name} is no recording. Choose wav, flac, ogg, opus, mp3, webm or m4a.`);
     else if (files.length > 1 && !this.#hooks.several) this.#fail("One recording at a time, please.");
     else if (files.length) {
       if (!this.#hooks.several) this.#drop(); // the file is asked about, not what was being said

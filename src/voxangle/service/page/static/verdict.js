@@ -2,6 +2,7 @@
 
 import { element, facts } from "./dom.js";
 import { measuresBox, notesBox } from "./findings.js";
+import { measuredBox } from "./measured.js";
 import { ratesAt } from "./rates.js";
 import { Scale } from "./scale.js";
 import { number, percent, seconds, sentence, signed } from "./wording.js";
@@ -15,7 +16,6 @@ export function answerOf(verdict) {
 }
 
 const SO_FAR = { same: "So far it sounds like", other: "So far it does not sound like", undecided: "No decision so far for" };
-
 
 export class VerdictView {
   #title = element("p", { class: "answer" });
@@ -73,6 +73,8 @@ export class VerdictView {
         verdict.same_voice ? unnoticed() : null,
         element("h3", {}, "Error rates at this threshold"),
         ...ratesAt(verdict, model),
+        element("h3", {}, "How much worse it can be"),
+        measuredBox(model),
         notesBox("What is doubtful about the recording", verdict.notes),
         measuresBox(verdict.recordings),
       ].filter(Boolean),
