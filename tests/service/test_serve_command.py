@@ -183,7 +183,7 @@ def test_keys_of_the_surroundings_do_not_close_what_is_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VOXANGLE_API_KEYS", str(tmp_path / "keys.json"))
-    with pytest.raises(VoxangleError, match="nix.onnx: missing"):
+    with pytest.raises(VoxangleError, match=r"nix\.onnx: missing"):
         CliRunner().invoke(app, ["serve", "--open", "--model", "nix.onnx"], catch_exceptions=False)
 
 

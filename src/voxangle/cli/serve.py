@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -115,6 +116,9 @@ def serve(
             f"--open asks for no key, so it listens on this machine alone, not on {host}: leave --host out, or make "
             "keys with `voxangle serve keys create`"
         )
+    given = context.get_parameter_source("keys")
+    if open_ and given is not None and given.name == "COMMANDLINE":  # of Click, or of Typer's own copy of it
+        raise VoxangleError("--open asks for no key, and --keys says which to ask for: leave one of them out")
     key_file = None if open_ else _key_file(keys)
     if key_file is not None and not any(key.revoked is None for key in key_file.known()):
         raise VoxangleError(
@@ -123,6 +127,8 @@ def serve(
         )
     if vad:
         SileroDetector()  # missing weights are told now, and not by a decoder
+    if sys.stderr.isatty():  # a log has events alone
+        typer.echo("loading the model; this takes some seconds", err=True)
     embedder, _ = load_model(model, runtime)
     settings = Settings(
         body_bytes=round(body_mb * 2**20),
@@ -141,6 +147,8 @@ def serve(
         service = Service(embedder, prints, key_file, settings, "silero-vad" if vad else "level")
         scheme = "http" if certificate is None else "https"
         who = "open to this machine" if open_ else "API keys needed"
+        if open_ and keys is not None:
+            who += ", $VOXANGLE_API_KEYS is not read"
 
         def announce(address: str) -> None:
             typer.echo(f"{embedder.card.name} on {scheme}://{address} ({who}; voiceprints in {prints.place})")
