@@ -54,7 +54,7 @@ def test_a_folder_holds_what_an_archive_holds(embed: Told, voices: Path, tmp_pat
     code, said, err = embed(*words, "--out", tmp_path / "parts")
     assert code == 0
     assert "2 embeddings of 12 dimensions" in said
-    assert "1 recordings were left out" in said
+    assert "1 recording was left out" in said
     assert "missing.wav: no such file" in err
     (keys, vectors), (expected_keys, expected) = map(
         read_embeddings, (tmp_path / "parts", tmp_path / "e.npz")
@@ -94,8 +94,10 @@ def test_windows_are_chosen_and_belong_to_the_folder(embed: Told, voices: Path, 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--window", "0.2"], "--window 0.2 --overlap 0: Input should be greater than or equal to 1"),
-        (["--window", "10", "--overlap", "6"], "overlap (6 s) must be at most half a window"),
+        (["--window", "0.2"], "--window 0.2: give 1 s or more, or 0 to embed recordings whole"),
+        (["--window", "-1"], "--window -1: give 1 s or more, or 0 to embed recordings whole"),
+        (["--overlap", "-1"], "--overlap -1: give 0 s or more, up to half a window"),
+        (["--window", "10", "--overlap", "6"], "--overlap 6: overlap (6 s) must be at most half a window"),
         (["--corpus", "folder"], "a --list of them, or a --corpus"),
         (["--split", "all"], "--split goes with --corpus"),
         (["--models", "2"], "--models with --ray"),
@@ -111,4 +113,4 @@ def test_what_cannot_be_is_told(embed: Told, voices: Path, words: list[str], mes
 def test_a_folder_of_nothing_usable_says_why(embed: Told, tmp_path: Path) -> None:
     code, _, err = embed(tmp_path / "missing.wav", "--out", tmp_path / "e")
     assert code == 2
-    assert "none of the 1 recordings can be used" in err
+    assert "of 1 recording none can be used" in err

@@ -21,6 +21,7 @@ from tests.voiceprints.test_sqlite_store import shut, unprivileged  # noqa: F401
 from voxangle.cli import app
 from voxangle.encoders.model_files import read_model, rewrite_card
 from voxangle.errors import (
+    AudioError,
     EnrolmentError,
     OtherModelError,
     SpeechError,
@@ -205,6 +206,32 @@ def test_references_are_kept_only_where_wanted(people: Path) -> None:
     told("enrol", "eve", people / "s2u0.wav", "--no-references")
     (shown,) = told("voiceprints", "show", "eve")
     assert [(one["file"], one["sha256"]) for one in shown["from"]] == [(None, None)]
+    assert "a recording without a name: 4.0 s of speech\n" in run("voiceprints", "show", "eve").output
+
+
+def test_one_is_not_said_as_many(people: Path, tmp_path: Path) -> None:
+    assert (
+        "enrolled: eve, 1 recording with 4.0 s of speech" in run("enrol", "eve", people / "s2u0.wav").output
+    )
+    assert "added to: eve, 2 recordings with" in run("enrol", "eve", people / "s2u1.wav", "--add").output
+    assert run("voiceprints", "delete", "ada").output.startswith("deleted: ada (2 recordings, model")
+    told("voiceprints", "delete", "eve")
+    out = tmp_path / "one.jsonl"
+    assert run("voiceprints", "export", out).output.startswith(f"exported: 1 voiceprint to {out}")
+    assert run("voiceprints", "import", out, "--replace").output.startswith("imported: 1 voiceprint into ")
+
+
+def test_silence_has_no_answer_whatever_is_asked(people: Path, tmp_path: Path) -> None:
+    silent = tmp_path / "silent.wav"
+    soundfile.write(silent, np.zeros(48_000), 16_000)
+    said = f"{silent}: is silent from end to end, so that nothing in it can be compared; record it again"
+    for words in (
+        ("enrol", "eve"),
+        ("identify",),
+        ("verify", "--as", "ada"),
+        ("verify", people / "s0u0.wav"),
+    ):
+        assert refused(AudioError, *words, silent) == refused(AudioError, *words, silent, "--anyway") == said
 
 
 def test_prints_travel_to_another_store_and_of_another_model_do_not(
@@ -213,6 +240,14 @@ def test_prints_travel_to_another_store_and_of_another_model_do_not(
     out = tmp_path / "all.jsonl"
     assert told("voiceprints", "export", out) == {"prints": 2, "file": str(out), "sealed": False}
     assert out.stat().st_mode & 0o777 == 0o600
+    before = out.read_text()
+    assert "all.jsonl: is there already; name another file, or replace it with --replace" in refused(
+        StorageError, "voiceprints", "export", out
+    )
+    for place in (tmp_path, "/dev/full"):
+        assert "is no file" in refused(StorageError, "voiceprints", "export", place, "--replace")
+    assert out.read_text() == before
+    assert run("voiceprints", "export", out, "--replace").output.startswith("exported: 2 voiceprints to ")
     there = ["--store", tmp_path / "there.sqlite"]
     assert told("voiceprints", "import", out, *there)["prints"] == 2
     before = [told("voiceprints", "show", name) for name in ("ada", "bob [b]")]
@@ -247,6 +282,11 @@ def test_a_sealed_store_is_exported_sealed(
     key = run("voiceprints", "new-key").output.strip()
     assert "VOXANGLE_NEW_KEY" in refused(StoreKeyError, "voiceprints", "rotate")
     monkeypatch.setenv("VOXANGLE_NEW_KEY", key)
+    monkeypatch.setenv("VOXANGLE_KEY", key)
+    assert "is not encrypted, but $VOXANGLE_KEY holds a key: unset that variable" in refused(
+        StoreKeyError, "voiceprints", "rotate"
+    )
+    monkeypatch.delenv("VOXANGLE_KEY")  # as it says
     key_id = told("voiceprints", "rotate")["key_id"]
     assert f"is encrypted with the key {key_id}; put it into $VOXANGLE_KEY" in refused(
         StoreKeyError, "voiceprints", "show", "ada"

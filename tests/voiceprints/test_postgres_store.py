@@ -106,6 +106,7 @@ def test_what_cannot_be_reached_is_told_without_its_password(postgres: Address) 
         open_store("postgresql://me:secret@127.0.0.1:1/voices?connect_timeout=2")
     assert "postgresql://127.0.0.1/voices" in str(told.value)
     assert "secret" not in str(told.value)
+    assert "see that the server runs, and that the address has its host" in str(told.value)
     with pytest.raises(StorageError, match="none of a PostgreSQL database"):
         open_store("postgresql://me:secret@[nowhere")
     with pytest.raises(StorageError, match="no voiceprints here yet"):

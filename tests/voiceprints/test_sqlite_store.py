@@ -19,7 +19,7 @@ import pytest
 
 from tests.voiceprints.toys import DIMENSION, MODEL, recording, vector
 from voxangle.errors import StorageError
-from voxangle.voiceprints import Recording, Reference
+from voxangle.voiceprints import Recording, Reference, open_store
 from voxangle.voiceprints.sqlite_store import SqliteStore
 
 ROOT = Path(__file__).parents[2]
@@ -92,6 +92,7 @@ def raw(folder: Path) -> bytes:
 @pytest.mark.parametrize("people", [3, 400])
 def test_what_is_deleted_is_in_no_byte_of_the_store(tmp_path: Path, people: int) -> None:
     path = tmp_path / "store" / "prints.sqlite"
+    path.parent.mkdir()
     shuffled = np.random.default_rng(5).permutation(people)
     victims = [f"victim {person}" for person in range(0, people, 3)]
     traces: list[bytes] = []
@@ -130,6 +131,7 @@ def test_a_deletion_that_was_cut_off_is_finished_when_the_store_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "store" / "prints.sqlite"
+    path.parent.mkdir()
 
     class KilledError(BaseException):
         pass
@@ -157,7 +159,8 @@ def test_a_deletion_that_was_cut_off_is_finished_when_the_store_is_opened(
 
 
 def test_only_the_owner_reads_the_files(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "store" / "prints.sqlite"
+    path = tmp_path / "store" / "prints.sqlite"
+    path.parent.mkdir()
     with SqliteStore(path) as store:
         store.enrol("ada", MODEL, [recording(1)], actor="me")
         assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
@@ -170,10 +173,15 @@ def test_what_is_no_store_is_told(tmp_path: Path) -> None:
     connection.execute("CREATE TABLE t (x)")
     connection.close()
     for place, message in (
-        (tmp_path, "is not a file"),
+        (tmp_path, "is a folder, no file; name another file with --store"),
+        (Path("/dev/null"), "is a device or a pipe, no file; name another file with --store"),
         (tmp_path / "text", "is not a store of voiceprints"),
         (tmp_path / "theirs.sqlite", "an SQLite file, but no voiceprints"),
-        (Path("/proc/nowhere/x"), "cannot be made"),
+        (Path("/proc/x"), "cannot be made"),
+        (
+            tmp_path / "mistyped" / "x",
+            f"there is no folder {tmp_path / 'mistyped'}; make it if it is no mistake",
+        ),
     ):
         with pytest.raises(StorageError, match=message) as told:
             SqliteStore(place)
@@ -181,6 +189,20 @@ def test_what_is_no_store_is_told(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no voiceprints here yet"):
         SqliteStore(tmp_path / "none", create=False)
     assert not (tmp_path / "none").exists()
+    assert not (tmp_path / "mistyped").exists()
+
+
+def test_only_the_default_place_gets_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("VOXANGLE_STORE", str(tmp_path / "mistyped" / "prints.sqlite"))
+    with pytest.raises(StorageError, match="there is no folder"):
+        open_store()
+    monkeypatch.delenv("VOXANGLE_STORE")
+    with pytest.raises(StorageError, match="no voiceprints here yet"):
+        open_store(create=False)
+    assert not list(tmp_path.iterdir())
+    with open_store() as store:
+        assert store.place == str(tmp_path / "data" / "voxangle" / "voiceprints.sqlite")
 
 
 def test_a_store_of_a_newer_format_is_refused(tmp_path: Path) -> None:

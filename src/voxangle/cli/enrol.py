@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from voxangle.cli.app import AsJson, Model, RuntimeOption, app, load_model, print_json
-from voxangle.cli.voiceprints import Store, actor, as_content, opened
+from voxangle.cli.voiceprints import Store, actor, as_content, counted, opened
 
 
 @app.command()
@@ -24,7 +24,8 @@ def enrol(
     anyway: Annotated[
         bool,
         typer.Option(
-            "--anyway", help="Enrol what would be refused: no speech, too short, clipped, not one voice."
+            "--anyway",
+            help="Enrol what would be refused: noise, too short, clipped, not one voice. Never silence.",
         ),
     ] = False,
     references: Annotated[
@@ -58,7 +59,7 @@ def enrol(
         print_json(as_content(entry) | {"store": place, "warnings": [*warnings, *unlike]})
         return
     typer.echo(
-        f"{'added to' if add else 'enrolled'}: {entry.name}, {entry.recordings} recordings with "
+        f"{'added to' if add else 'enrolled'}: {entry.name}, {counted(entry.recordings, 'recording')} with "
         f"{entry.measures.speech:.1f} s of speech, by the model '{entry.model.name}', in {place}"
     )
     for warning in (*warnings, *unlike):

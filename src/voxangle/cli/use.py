@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from voxangle.cli.app import AsJson, Model, RuntimeOption, app, load_model, open_console, print_json
-from voxangle.cli.voiceprints import Anyway, ExitCode, Store, actor, as_content, opened
+from voxangle.cli.voiceprints import Anyway, ExitCode, Store, actor, as_content, counted, opened
 from voxangle.errors import AudioError, VoxangleError
 
 if TYPE_CHECKING:
@@ -95,12 +95,16 @@ def embed(
             kept, before = _kept(out), written.before
     if not kept:
         written_or_not = "nothing was written" if out.suffix == ".npz" else f"{out} says why"
-        raise CorpusError(f"none of the {len(recordings)} recordings can be used; {written_or_not}")
+        raise CorpusError(f"of {counted(len(recordings), 'recording')} none can be used; {written_or_not}")
     left_out = len(recordings) - kept
     typer.echo(
-        f"{kept} embeddings of {embedder.dimension} dimensions are in {out}"
-        + (f"; {left_out} recordings were left out" if left_out else "")
-        + (f"; {before} recordings had been done before" if before else "")
+        f"{counted(kept, 'embedding')} of {embedder.dimension} dimensions {'is' if kept == 1 else 'are'} in {out}"
+        + (
+            f"; {counted(left_out, 'recording')} {'was' if left_out == 1 else 'were'} left out"
+            if left_out
+            else ""
+        )
+        + (f"; {counted(before, 'recording')} had been done before" if before else "")
     )
 
 
@@ -330,9 +334,13 @@ def _windows(seconds: float | None, overlap: float) -> Windows | None:
         return Windows(overlap=overlap) if seconds is None else Windows(seconds=seconds, overlap=overlap)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise VoxangleError(
-            f"--window {60.0 if seconds is None else seconds:g} --overlap {overlap:g}: {first['msg']}"
-        ) from error
+        if "seconds" in first["loc"]:
+            message = f"--window {seconds:g}: give 1 s or more, or 0 to embed recordings whole"
+        elif "overlap" in first["loc"]:
+            message = f"--overlap {overlap:g}: give 0 s or more, up to half a window"
+        else:
+            message = f"--overlap {overlap:g}: {first['msg'].removeprefix('Value error, ')}"
+        raise VoxangleError(message) from error
 
 
 def _of_corpus(name: str, split: str | None, root: Path | None) -> RecordingList:

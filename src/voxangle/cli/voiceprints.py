@@ -14,7 +14,7 @@ from voxangle.errors import StorageError, StoreKeyError
 if TYPE_CHECKING:
     from voxangle.voiceprints import Entry, VoiceprintStore
 
-__all__ = ["Anyway", "ExitCode", "Store", "actor", "as_content", "opened", "voiceprints_app"]
+__all__ = ["Anyway", "ExitCode", "Store", "actor", "as_content", "counted", "opened", "voiceprints_app"]
 
 voiceprints_app = typer.Typer(
     help="The voiceprints there are: listed, carried, deleted.", no_args_is_help=True
@@ -37,7 +37,10 @@ ExitCode = Annotated[
 ]
 Anyway = Annotated[
     bool,
-    typer.Option("--anyway", help="Answer where it would be refused: no speech, too short, not one voice."),
+    typer.Option(
+        "--anyway",
+        help="Answer where it would be refused: noise, too short, not one voice. Silence has no answer.",
+    ),
 ]
 Name = Annotated[str, typer.Argument(help="As enrolled.")]
 
@@ -74,6 +77,11 @@ def opened(place: str | None, *, create: bool = False, records: str | None = Non
             store.close()
             raise StorageError(f"{error} ({records} is always recorded there, in the audit trail)") from error
     return store
+
+
+def counted(count: int, what: str) -> str:
+    """``1 recording``, ``2 recordings``."""
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def as_content(entry: Entry) -> dict[str, Any]:
@@ -146,7 +154,7 @@ def show(name: Name, store: Store = None, as_json: AsJson = False) -> None:
         typer.echo(f"calibration then: {entry.calibration.source if entry.calibration else 'none'}")
         for recording in one.recordings:
             reference = recording.reference
-            source = reference.file or "a recording without reference"
+            source = reference.file or "a recording without a name"
             checksum = f", sha256 {reference.sha256[:12]}" if reference.sha256 else ""
             typer.echo(f"  {source}: {recording.measures.speech:.1f} s of speech{checksum}")
 
@@ -164,7 +172,9 @@ def delete(
         print_json([as_content(entry) for entry in deleted])
         return
     for entry in deleted:
-        typer.echo(f"deleted: {entry.name} ({entry.recordings} recordings, model '{entry.model.name}')")
+        typer.echo(
+            f"deleted: {entry.name} ({counted(entry.recordings, 'recording')}, model '{entry.model.name}')"
+        )
 
 
 @voiceprints_app.command()
@@ -173,6 +183,9 @@ def export(
     clear: Annotated[
         bool, typer.Option("--clear", help="Of an encrypted store: write vectors and references in clear.")
     ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let it take the place of a file that is there.")
+    ] = False,
     store: Store = None,
     as_json: AsJson = False,
 ) -> None:
@@ -180,12 +193,16 @@ def export(
     from voxangle.voiceprints.transfer import write_prints
 
     with opened(store, records="an export") as prints:
+        if out.exists() and not out.is_file():
+            raise StorageError(f"{out}: is no file, and cannot become one; name a file to write")
+        if out.exists() and not replace:
+            raise StorageError(f"{out}: is there already; name another file, or replace it with --replace")
         key = None if clear or prints.key_id is None else _key()
         count = write_prints(prints, out, key=key, actor=actor())
     if as_json:
         print_json({"prints": count, "file": str(out), "sealed": key is not None})
         return
-    typer.echo(f"{count} voiceprints are in {out}, readable by you alone")
+    typer.echo(f"exported: {counted(count, 'voiceprint')} to {out}, readable by you alone")
     if key is None:
         typer.echo(
             "note: they are in clear: whoever has the file has the voices; delete it when it has served"
@@ -215,7 +232,7 @@ def import_(
     if as_json:
         print_json({"prints": count, "store": place})
         return
-    typer.echo(f"{count} voiceprints are in {place} now")
+    typer.echo(f"imported: {counted(count, 'voiceprint')} into {place}")
 
 
 @voiceprints_app.command()
@@ -270,9 +287,12 @@ def rotate(
     if as_json:
         print_json({"prints": count, "key_id": key_id})
     elif key_id is None:
-        typer.echo(f"{count} voiceprints are in clear now; unset $VOXANGLE_KEY")
+        typer.echo(f"decrypted: {counted(count, 'voiceprint')}, in clear from now on; unset $VOXANGLE_KEY")
     else:
-        typer.echo(f"{count} voiceprints are encrypted with the key {key_id} now; put it into $VOXANGLE_KEY")
+        typer.echo(
+            f"encrypted: {counted(count, 'voiceprint')} with the key {key_id}; put it into $VOXANGLE_KEY now, in place "
+            f"of ${_NEW_KEY}"
+        )
 
 
 def _key() -> str | None:

@@ -91,9 +91,15 @@ class PostgresStore(SqlStore):
     def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
         import psycopg
 
-        with self._telling():
+        try:
             # A statement prepared after a few uses keeps its plan: an exact search would go on by the index.
             connection = psycopg.connect(self._address, autocommit=True, prepare_threshold=None)
+        except psycopg.Error as error:
+            raise StorageError(
+                f"{self.place}: cannot be reached ({_line(error)}); see that the server runs, and that the address has "
+                "its host, port, database, user and password: postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+            ) from error
+        with self._telling():
             # What the address says of it stays, for pgvector may lie anywhere.
             path = "'voxangle, ' || current_setting('search_path')"
             connection.execute(f"SELECT set_config('search_path', {path}, false)".encode())

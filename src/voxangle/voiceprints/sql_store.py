@@ -418,8 +418,8 @@ class SqlStore(VoiceprintStore):
             return
         if key_id is None:
             raise StoreKeyError(
-                f"{self.place}: is not encrypted, but a key is given; `voxangle voiceprints rotate` encrypts it, or "
-                f"unset ${KEY_VARIABLE}"
+                f"{self.place}: is not encrypted, but ${KEY_VARIABLE} holds a key: unset that variable; to encrypt the "
+                "store, run `voxangle voiceprints rotate` then, with the key in $VOXANGLE_NEW_KEY"
             )
         if self._sealing.key_id is None:
             raise StoreKeyError(

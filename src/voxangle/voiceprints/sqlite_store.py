@@ -18,6 +18,7 @@ __all__ = ["SqliteStore"]
 _TYPES = Types(number="INTEGER PRIMARY KEY AUTOINCREMENT", blob="BLOB", real="REAL", name="TEXT")
 _APPLICATION = 0x564F5850  # "VOXP", by which `file` and we tell these files from other SQLite files
 _PATIENCE = 30.0  # seconds for another process's transaction to end
+_ANOTHER = "name another file with --store or $VOXANGLE_STORE"
 _OLDEST = (3, 35)  # that knows RETURNING
 
 
@@ -67,13 +68,17 @@ class SqliteStore(SqlStore):
     def _make_file(self, create: bool) -> None:
         if self._path.exists():
             if not self._path.is_file():
-                raise StorageError(f"{self.place}: is not a file; name one for the voiceprints")
+                what = "a folder" if self._path.is_dir() else "a device or a pipe"
+                raise StorageError(f"{self.place}: is {what}, no file; {_ANOTHER}")
             if self._path.stat().st_size:
                 return
         if not create:
             raise self._nothing_yet()
+        if not self._path.parent.exists():
+            raise StorageError(
+                f"{self.place}: there is no folder {self._path.parent}; make it if it is no mistake, or {_ANOTHER}"
+            )
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             # SQLite gives its log the permissions of the file, which may be there, empty, and for all to read.
             file = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
             try:
@@ -81,14 +86,11 @@ class SqliteStore(SqlStore):
             finally:
                 os.close(file)
         except OSError as error:
-            raise StorageError(
-                f"{self.place}: cannot be made ({error.strerror}); name another place with --store"
-            ) from error
+            raise StorageError(f"{self.place}: cannot be made ({error.strerror}); {_ANOTHER}") from error
 
     def _nothing_yet(self) -> StorageError:
         return StorageError(
-            f"{self.place}: no voiceprints here yet; `voxangle enrol NAME FILES` makes the first, or name another "
-            "file with --store or $VOXANGLE_STORE"
+            f"{self.place}: no voiceprints here yet; `voxangle enrol NAME FILES` makes the first, or {_ANOTHER}"
         )
 
     def _writable(self) -> bool:
@@ -138,7 +140,7 @@ class SqliteStore(SqlStore):
             ((application,),) = sql.rows("PRAGMA application_id")
             ((content,),) = sql.rows("SELECT count(*) FROM sqlite_master")
             if content and application != _APPLICATION:
-                raise StorageError(f"{self.place}: an SQLite file, but no voiceprints; name another file")
+                raise StorageError(f"{self.place}: an SQLite file, but no voiceprints; {_ANOTHER}")
             if not content and not create:
                 raise self._nothing_yet()
             if not content:
@@ -221,7 +223,7 @@ def _in_words(error: sqlite3.Error) -> str:
     code = getattr(error, "sqlite_errorcode", None)
     primary = None if code is None else code & 0xFF
     words = {
-        sqlite3.SQLITE_NOTADB: "is not a store of voiceprints; name another file",
+        sqlite3.SQLITE_NOTADB: "is not a store of voiceprints; " + _ANOTHER,
         sqlite3.SQLITE_CORRUPT: "is damaged; restore it from a backup or an export",
         sqlite3.SQLITE_FULL: "the disk is full, and nothing was changed; free some space and try again",
         sqlite3.SQLITE_BUSY: f"another process has been writing for {_PATIENCE:g} s; try again",
