@@ -18,17 +18,20 @@ from voxangle.errors import EnrolmentError, OtherModelError, VoiceprintError
 from voxangle.runtime.card import Calibration, Threshold
 from voxangle.runtime.decision import BayesRule
 from voxangle.voiceprints import (
+    EnrolmentRules,
     Entry,
     Found,
     Model,
     Neighbour,
     Recording,
+    Reference,
     VoiceprintStore,
     check_recordings,
     enrol,
     identify,
     verify,
 )
+from voxangle.voiceprints.enrolment import cosine
 from voxangle.voiceprints.sqlite_store import SqliteStore
 
 
@@ -187,9 +190,40 @@ def test_enrolment_wants_enough_speech_of_one_voice(store: VoiceprintStore) -> N
     )
 
 
+@pytest.mark.parametrize(("ratio", "refused", "doubted"), [(-2.1, 1, 0), (-1.9, 0, 1), (0.1, 0, 0)])
+def test_two_people_in_one_print_are_refused_long_before_it_is_certain(
+    ratio: float, refused: int, doubted: int
+) -> None:
+    pair = [recording(1, 0, 6.0), recording(1, 1, 6.0)]
+    fit = Calibration(scale=20.0, offset=ratio - 20 * cosine(*(one.vector for one in pair)), source="x")
+    said = check_recordings(embedder(fit).card, pair)
+    assert (len(said.refusals), len(said.warnings)) == (refused, doubted)
+    assert all(f"(LLR {ratio:+.1f})" in one for one in (*said.refusals, *said.warnings))
+    assert check_recordings(embedder(fit).card, pair, rules=EnrolmentRules(agreement=-3.0)).refusals == ()
+
+
+def test_a_copy_in_another_format_is_told() -> None:
+    def warned(*recordings: Recording, **given: Any) -> tuple[str, ...]:
+        return check_recordings(embedder().card, recordings, **given).warnings
+
+    first, second = recording(1, 0, 6.0), recording(1, 1, 6.0)
+    coded = 2 * first.vector + 0.2 * vector(2)  # of any length
+    copy = Recording(coded, measures(6.0), Reference("copy.mp3", "c" * 64))
+    assert 0.99 < cosine(coded, first.vector) < 1
+    (said,) = warned(first, second, copy)
+    assert said.startswith("copy.mp3 sounds as voice-1-0.wav does to the last detail (cosine 0.99")
+    assert warned(copy, known=[second, first]) == (said,)
+    assert check_recordings(embedder().card, [first, second, copy]).refusals == ()
+    assert warned(first, second, recording(1, 2, 6.0)) == ()
+    unnamed = [Recording(one.vector, one.measures) for one in (first, copy)]
+    assert warned(*unnamed)[0].startswith("recording 2 sounds as recording 1 does")
+    assert "sounds as a recording of the voiceprint does" in warned(copy, known=unnamed[:1])[0]
+    assert warned(first, first) == ()  # which is refused
+
+
 def test_doubt_is_told_and_what_was_not_checked_too() -> None:
     pair = [recording(1, 0, 6.0), recording(1, 1, 6.0)]
-    doubting = Calibration(scale=20.0, offset=-21.0, source="x")  # one nat against the best of pairs
+    doubting = Calibration(scale=20.0, offset=-19.0, source="x")  # against them, but not surely
     said = check_recordings(embedder(doubting).card, pair)
     assert said.refusals == ()
     assert "does not sound like voice-1-1.wav too well (LLR -" in said.warnings[0]

@@ -1,7 +1,8 @@
-"""Real people are enrolled, verified and identified, by a model that has learnt nothing: the shape of mean spectra.
+"""Real people are enrolled, verified and identified, and two who are given as one are refused.
 
-It knows a voice in a quiet recording by its colour alone: enough to see that every part does its work, far from enough
-to be used. A chance of one in eight would name one of eight people.
+All but the last is asked of a model that has learnt nothing, the shape of mean spectra: it knows a voice in a quiet
+recording by its colour alone, enough to see that every part does its work, far from enough to be used. A chance of one
+in eight would name one of eight people. Who is one person and who are two is asked of the model that comes along.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ import soundfile
 
 from tests.service.toys import SpectrumEmbedder
 from tests.voiceprints.test_hearing import noise, silero  # noqa: F401 - a fixture
-from voxangle.errors import SpeechError
+from voxangle.audio import SAMPLE_RATE, load
+from voxangle.cli.app import load_model
+from voxangle.errors import EnrolmentError, SpeechError
+from voxangle.runtime import BaseEmbedder
 from voxangle.voiceprints import enrol, hear_files, identify, open_store, take_files, take_heard, verify
 
 pytestmark = [pytest.mark.corpus, pytest.mark.usefixtures("silero")]
@@ -68,3 +72,37 @@ def test_noise_beside_real_speech_is_refused(speakers: dict[str, list[Path]], tm
     with pytest.raises(SpeechError) as refused:
         take_heard(SpectrumEmbedder(), [own, tmp_path / "noise.wav"])
     assert str(refused.value).startswith(f"{tmp_path / 'noise.wav'} holds no speech")
+
+
+@pytest.fixture(scope="module")
+def shipped() -> BaseEmbedder:
+    return load_model(None)[0]
+
+
+def test_one_person_is_taken(shipped: BaseEmbedder, speakers: dict[str, list[Path]], tmp_path: Path) -> None:
+    with open_store(tmp_path / "prints.sqlite") as store:
+        for name, (*files, last) in islice(speakers.items(), 3):
+            recordings = take_files(shipped, files)
+            heard = hear_files(shipped, files, recordings)
+            assert enrol(store, shipped, name, recordings, actor="me", heard=heard).warnings == ()
+            ((claim,), notes) = take_heard(shipped, [last])
+            assert not any("different voices" in note for note in notes)
+            assert verify(store, shipped, name, claim, actor="me").decision.same_voice
+
+
+def test_two_people_are_refused_as_one(
+    shipped: BaseEmbedder, speakers: dict[str, list[Path]], tmp_path: Path
+) -> None:
+    files = [own[0] for own in islice(speakers.values(), 4)]
+    for first, second in zip(files[::2], files[1::2], strict=True):
+        recordings = take_files(shipped, [first, second])
+        with open_store(tmp_path / "prints.sqlite") as store:
+            with pytest.raises(EnrolmentError, match=r"does not sound like .* two voices are the likelier"):
+                enrol(store, shipped, "both", recordings, actor="me")
+            enrol(store, shipped, first.stem, recordings[:1], actor="me")
+            with pytest.raises(EnrolmentError, match="does not sound like the voiceprint"):
+                enrol(store, shipped, first.stem, recordings[1:], actor="me", add=True)
+        in_turn = np.concatenate([load(one)[: 5 * SAMPLE_RATE] for one in (first, second)])
+        soundfile.write(tmp_path / "in-turn.wav", in_turn, SAMPLE_RATE)
+        with pytest.raises(SpeechError, match="has parts that sound like different voices"):
+            take_heard(shipped, [tmp_path / "in-turn.wav"])
