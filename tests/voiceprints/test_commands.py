@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -327,6 +329,16 @@ def test_what_is_always_recorded_needs_a_store_that_can_be_written(
     with unprivileged():
         assert [one["name"] for one in told("voiceprints", "list", *given)] == ["ada"]
     assert not nothing.exists()
+
+
+def test_a_full_disk_behind_the_output_is_told() -> None:
+    words = [sys.executable, "-c", "from voxangle.cli import main; main()", "voiceprints", "new-key"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: No space left on device; free some space and run again\n",
+    )
 
 
 def test_what_is_asked_wrongly_is_told(people: Path, tmp_path: Path) -> None:

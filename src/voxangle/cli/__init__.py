@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -38,7 +39,8 @@ def main() -> None:
     except OSError as error:
         # The disk, a permission, a name that cannot be: the surroundings, not the program.
         where = f"{error.filename}: " if error.filename else ""
-        _fail(error, f"{where}{error.strerror or error}")
+        cure = "; free some space and run again" if error.errno == errno.ENOSPC else ""
+        _fail(error, f"{where}{error.strerror or error}{cure}")
     except MemoryError as error:
         _fail(error, f"not enough memory ({error}); make the batch or the model smaller")
     except SystemExit as left:
