@@ -18,7 +18,7 @@ import csv
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -261,14 +261,18 @@ def _unit(vectors: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
     return unit
 
 
-def read_speakers(corpora: Path, split: str) -> Iterable[Speaker]:
-    """One after the other, for all their recordings are more than need be in memory."""
+def read_speakers(
+    corpora: Path, split: str, wanted: Callable[[str], bool] = lambda _: True
+) -> Iterable[Speaker]:
+    """One after the other, for all their recordings are more than need be in memory; those wanted by name alone."""
     with (corpora / "utterances.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == split]
     by_speaker: dict[tuple[str, str], list[dict[str, str]]] = {}
     for row in rows:
         by_speaker.setdefault((row["corpus"], row["speaker"]), []).append(row)
     for (corpus, name), theirs in sorted(by_speaker.items()):
+        if not wanted(f"{corpus}/{name}"):
+            continue
         recordings = tuple(Spoken.of(load(corpora / row["path"])) for row in theirs)
         yield Speaker(f"{corpus}/{name}", corpus, tuple(row["session"] for row in theirs), recordings)
 
