@@ -28,5 +28,5 @@ export function measuresBox(recordings) {
       ["Format", `${heard.format}, ${heard.sample_rate.toLocaleString("en")} Hz`],
     ]),
   ]);
-  return element("details", {}, element("summary", {}, "What was measured"), ...parts.filter(Boolean));
+  return element("details", {}, element("summary", {}, `What was measured of the recording${several ? "s" : ""}`), ...parts.filter(Boolean));
 }

@@ -1,7 +1,7 @@
 // What the model's card says of other voices, rooms and lines than those that its thresholds were set on.
 
 import { element, table } from "./dom.js";
-import { percent, sentence } from "./wording.js";
+import { percent } from "./wording.js";
 
 const WORST = 3;
 
@@ -20,8 +20,7 @@ export function measuredBox({ measured }) {
     "div",
     { class: "measured" },
     element("p", {}, spread(worst)),
-    worst.length > 1 ? element("p", {}, "Worst:") : null,
-    worst.length > 1 ? element("ul", {}, ...worst.slice(0, WORST).map((one) => element("li", {}, `${nameOf(one)}: ${percent(one.eer)}`))) : null,
+    worst.length > 1 ? element("ul", {}, ...worst.slice(0, WORST).map((one) => element("li", {}, `${spoken(one)}: ${percent(one.eer)}`))) : null,
     element(
       "details",
       {},
@@ -31,7 +30,7 @@ export function measuredBox({ measured }) {
         "Error rates by list",
         "Equal error rates on the model’s card, worst first",
         ["List", "Error rate", "95\u00a0% interval", "Speakers"],
-        worst.map((one) => [nameOf(one), percent(one.eer), `${percent(one.low)} to ${percent(one.high)}`, one.speakers.toLocaleString("en")]),
+        worst.map((one) => [one.condition === null ? one.trials : `${one.condition} (${one.trials})`, percent(one.eer), `${percent(one.low)} to ${percent(one.high)}`, one.speakers.toLocaleString("en")]),
       ),
       notes(measured),
     ),
@@ -40,16 +39,20 @@ export function measuredBox({ measured }) {
 
 function spread(worst) {
   const [most, least] = [worst[0], worst.at(-1)];
-  if (worst.length === 1) return `On the one list of the model’s card, ${nameOf(most)}, the error rate was ${percent(most.eer)}.`;
-  return `On the ${worst.length} lists of the model’s card the error rate was ${percent(least.eer)} at best (${nameOf(least)}) and ${percent(most.eer)} at worst.`;
+  if (worst.length === 1) return `On the one list of the model’s card, ${spoken(most)}, the error rate was ${percent(most.eer)}.`;
+  const best = `${percent(least.eer)} at best (${spoken(least)})`;
+  return `On the ${worst.length} lists of the model’s card the error rate was ${best} and ${percent(most.eer)} at worst. The worst were:`;
 }
 
 /** What is spoken in a list; of one that the service does not know, its name. */
-function nameOf({ trials, condition }) {
-  return condition === null ? trials : `${condition} (${trials})`;
+function spoken({ trials, condition }) {
+  return condition ?? trials;
 }
 
+/** What must be said of the figures, each once, with the lists that it is said of. */
 function notes(measured) {
-  const said = new Set(measured.flatMap((one) => one.notes.map((note) => `${one.trials}: ${sentence(note)}`)));
-  return said.size ? element("ul", { class: "hint" }, ...[...said].map((note) => element("li", {}, note))) : null;
+  const said = new Map();
+  for (const { trials, notes } of measured) for (const note of notes) said.set(note, [...(said.get(note) ?? []), trials]);
+  if (!said.size) return null;
+  return element("ul", { class: "hint" }, ...[...said].map(([note, lists]) => element("li", {}, `${lists.join(", ")}: ${note}`)));
 }

@@ -1,7 +1,7 @@
 // What the model's card says of the errors at a threshold.
 
 import { element, table } from "./dom.js";
-import { number, percent } from "./wording.js";
+import { number, percent, sentence } from "./wording.js";
 
 const ROUNDING = 1e-6; // thresholds that differ by less are one
 
@@ -9,7 +9,7 @@ const ROUNDING = 1e-6; // thresholds that differ by less are one
 export function ratesOf(threshold) {
   const { false_acceptance: accepted, false_rejection: rejected, source } = threshold;
   if (!isKnown(threshold)) return `The model’s card does not know its error rates (${source}).`;
-  return `${percent(accepted)} false acceptances, ${percent(rejected)} false rejections, on ${source}.`;
+  return `${percent(accepted)} false acceptances, ${percent(rejected)} false rejections (${source}).`;
 }
 
 /**
@@ -49,7 +49,7 @@ function between(answer, known) {
   const accepted = bounds(upper?.false_acceptance, lower?.false_acceptance);
   const rejected = bounds(lower?.false_rejection, upper?.false_rejection);
   const names = lower && upper ? `between ${lower.name} and ${upper.name}` : lower ? `above ${lower.name}` : `below ${upper.name}`;
-  return `${accepted} false acceptances, ${rejected} false rejections: the threshold lies ${names}.`;
+  return sentence(`${accepted} false acceptances, ${rejected} false rejections: the threshold lies ${names}`);
 }
 
 function bounds(low, high) {
