@@ -156,8 +156,8 @@ def test_verify_says_where_a_recording_is_unlike_those_it_was_calibrated_on(
     for name, (changed, at) in broken.items():
         soundfile.write(tmp_path / f"{name}.wav", changed, at)
     expected = {
-        "short": "s of speech, the model was calibrated on 1.0 to 4.0 s: the answer is less sure",
-        "long": "s of speech, the model was calibrated on 1.0 to 4.0 s: how much surer",
+        "short": "s of sound, the model was calibrated on 1.0 to 4.0 s: the answer is less sure",
+        "long": "s of sound, the model was calibrated on 1.0 to 4.0 s: how much surer",
         "loud": "is clipped",
         "telephone": "next to nothing above 4 kHz",
     }

@@ -148,8 +148,8 @@ def test_ranges_leave_out_a_hundredth_at_either_end() -> None:
 @pytest.mark.parametrize(
     ("changes", "note"),
     [
-        ({"speech": 0.4}, "has 0.4 s of speech, the model was calibrated on 1.0 to 12.0 s: .* record more"),
-        ({"speech": 30.0}, "has 30.0 s of speech, the model was calibrated on 1.0 to 12.0 s: how much surer"),
+        ({"speech": 0.4}, "has 0.4 s of sound, the model was calibrated on 1.0 to 12.0 s: .* record more"),
+        ({"speech": 30.0}, "has 30.0 s of sound, the model was calibrated on 1.0 to 12.0 s: how much surer"),
         (
             {"clipping": 0.02},
             "is clipped, 2 % of its samples, the model .* at most 0 %: lower the recording level",

@@ -52,9 +52,9 @@ def _of_speech(seconds: float, ranges: Ranges) -> str:
     so = (
         "the answer is less sure than it says; record more"
         if seconds < low
-        else "how much surer so much speech makes the answer was not measured"
+        else "how much surer so much of it makes the answer was not measured"
     )
-    return f"has {seconds:.1f} s of speech, {_MODEL} {low:.1f} to {high:.1f} s: {so}"
+    return f"has {seconds:.1f} s of sound, {_MODEL} {low:.1f} to {high:.1f} s: {so}"
 
 
 def _clipped(share: float, ranges: Ranges) -> str:
