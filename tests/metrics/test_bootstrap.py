@@ -216,6 +216,20 @@ def test_blocks_of_trials_and_ties_across_them_leave_no_trace(decimals: int) -> 
         np.testing.assert_allclose(rates, expected, atol=1e-12)
 
 
+def test_rates_that_are_equal_between_two_blocks_are_found_whatever_rounding_makes_of_it() -> None:
+    # Each block has half of both classes, in pairs of one weight; the first pair of each weighs nothing.
+    generator = np.random.default_rng(0)
+    place = np.arange(512)
+    left, right = place // 2 % 8, np.where(place % 256 < 2, 9, 8)
+    table, added = (
+        generator.choice(values, size=(10, 400))
+        for values in ([1 / 3, 0.7977, 1.5, 4 / 3], [-0.31, 0.0, 0.3])
+    )
+    table[9] = added[9] = 0
+    rates = WeightedTrials(place, place % 2 == 0, left, right).rates(table, (), added, -1)
+    np.testing.assert_allclose(rates, 0.5, atol=1e-12)
+
+
 def test_speakers_are_drawn_with_replacement_and_as_many_as_there_are() -> None:
     enrol, test = all_pairs(5, 2)
     tables = list(_Sides.of(enrol == test, enrol, test, None, None).draws(2000, seed=0))

@@ -146,6 +146,8 @@ class _Curves:
         block = np.count_nonzero(self._balance(self._sums, self._totals) < 0, axis=0) - 1
         within = self._within(block, self._columns)
         early = np.count_nonzero(self._balance(within, self._totals[:, :, None]) < 0, axis=1)
+        # Where the rates are equal between two blocks, sums of trials and of blocks may round to either side of 0.
+        early = np.minimum(early, _BLOCK)
         # The first cut whose balance is not negative may part trials that tie: the vertices around it do not.
         vertices = self._trials._vertices
         beyond = np.searchsorted(vertices, block * _BLOCK + early)
