@@ -272,6 +272,13 @@ def test_a_name_is_utf_8_or_no_name(client: httpx.Client, wavs: Wavs) -> None:
     assert len(client.delete("/voiceprint?name=%C3%BF").json()["deleted"]) == 1
 
 
+def test_what_stands_in_the_address_does_not_stand_in_the_form_too(client: httpx.Client, wavs: Wavs) -> None:
+    for address, field in (("/verify?name=one", "name"), ("/verify?name=one&prior=0.5", "prior")):
+        refused = client.post(address, data={field: "0.5"}, files={"recording": wavs[0][0]})
+        assert problem(refused) == "bad-parameter"
+        assert refused.json()["detail"] == f"`{field}` stands in the address and in the form."
+
+
 def noise(seconds: float) -> np.ndarray:
     return (0.1 * np.random.default_rng(0).standard_normal(round(seconds * 16_000))).astype(np.float32)
 

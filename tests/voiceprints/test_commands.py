@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from voxangle.encoders.model_files import read_model, rewrite_card
 from voxangle.errors import (
     AudioError,
     EnrolmentError,
+    NameTakenError,
     OtherModelError,
     SpeechError,
     StorageError,
@@ -236,7 +238,7 @@ def test_silence_has_no_answer_whatever_is_asked(people: Path, tmp_path: Path) -
         assert refused(AudioError, *words, silent) == refused(AudioError, *words, silent, "--anyway") == said
 
 
-def test_prints_travel_to_another_store_and_of_another_model_do_not(
+def test_prints_travel_to_another_store_and_stay_of_their_model(
     people: Path, tmp_path: Path, fitted: Path
 ) -> None:
     out = tmp_path / "all.jsonl"
@@ -257,24 +259,43 @@ def test_prints_travel_to_another_store_and_of_another_model_do_not(
     claim = ["verify", people / "s0u2.wav", "--as", "ada"]
     assert told(*claim, *there) == told(*claim)
     model(seed=1).save(tmp_path / "other")
-    message = refused(OtherModelError, "voiceprints", "import", out, "--model", tmp_path / "other", *there)
-    assert "line 2: 'ada' is of the model" in message
-    assert "are left out" not in message
     assert "cannot be compared" in refused(OtherModelError, *claim, "--model", tmp_path / "other")
     others = told("identify", people / "s0u2.wav", "--model", tmp_path / "other")
     assert others["enrolled"] == 0
     assert others["notes"][0].startswith("2 voiceprints of other models were left out")
+    told("enrol", "ada", people / "s0u0.wav", "--model", tmp_path / "other")
+    told("voiceprints", "export", out, "--replace")
+    both = told("voiceprints", "import", out, "--store", tmp_path / "both.sqlite")
+    assert [one["prints"] for one in both["models"]] == [2, 1]
+    assert told("voiceprints", "list", "--store", tmp_path / "both.sqlite") == told("voiceprints", "list")
+    message = refused(NameTakenError, "voiceprints", "import", out, *there)
+    assert "all.jsonl: 'ada' is enrolled already" in message
+    assert "--replace" in message
+    assert "--add" not in message
+    told("voiceprints", "delete", "ada")
+    told("voiceprints", "import", out, "--replace")
     lines = out.read_text().splitlines(keepends=True)
     for broken, words in (
-        (lines[:2], "holds 1 voiceprints of 2, truncated"),
+        (lines[:2], "holds 1 voiceprints of 3, truncated"),
         (["{}\n", *lines[1:]], "line 1: not a file of `voxangle voiceprints export`"),
         ([*lines[:2], lines[2][:50]], "line 3: a broken line"),
         ([*lines[:2], lines[2].replace('"vector": "', '"vector": "AAAA')], "is not of 24 dimensions"),
+        ([*lines[:2], re.sub('"speech": [0-9.]+', '"speech": -5', lines[2])], "line 3: a broken line"),
     ):
         (tmp_path / "broken.jsonl").write_text("".join(broken))
         assert words in refused(VoxangleError, "voiceprints", "import", tmp_path / "broken.jsonl", *there)
-    assert told("voiceprints", "import", out, "--replace", *there)["prints"] == 2
-    assert len(told("voiceprints", "list", *there)) == 2
+    assert told("voiceprints", "import", out, "--replace", *there)["prints"] == 3
+    assert len(told("voiceprints", "list", *there)) == 3
+
+
+def test_a_store_is_not_written_over_by_its_own_export(people: Path, tmp_path: Path) -> None:
+    place = Path(told("enrol", "eve", people / "s2u0.wav")["store"])
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(place)
+    for out in (place, link, Path(f"{place}-wal")):
+        message = refused(StorageError, "voiceprints", "export", out, "--replace")
+        assert f"{out}: is the store itself; name another file" in message
+    assert "eve" in {one["name"] for one in told("voiceprints", "list")}
 
 
 def test_a_sealed_store_is_exported_sealed(

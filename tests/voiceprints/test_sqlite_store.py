@@ -172,6 +172,7 @@ def test_what_is_no_store_is_told(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "theirs.sqlite")
     connection.execute("CREATE TABLE t (x)")
     connection.close()
+    before = (tmp_path / "theirs.sqlite").read_bytes()
     for place, message in (
         (tmp_path, "is a folder, no file; name another file with --store"),
         (Path("/dev/null"), "is a device or a pipe, no file; name another file with --store"),
@@ -186,6 +187,7 @@ def test_what_is_no_store_is_told(tmp_path: Path) -> None:
         with pytest.raises(StorageError, match=message) as told:
             SqliteStore(place)
         assert str(place) in str(told.value)
+    assert (tmp_path / "theirs.sqlite").read_bytes() == before
     with pytest.raises(StorageError, match="no voiceprints here yet"):
         SqliteStore(tmp_path / "none", create=False)
     assert not (tmp_path / "none").exists()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from voxangle.cli.app import AsJson, Model, RuntimeOption, app, load_model, open_console, print_json
-from voxangle.errors import StorageError, StoreKeyError
+from voxangle.cli.app import AsJson, app, open_console, print_json
+from voxangle.errors import NameTakenError, StorageError, StoreKeyError
 
 if TYPE_CHECKING:
     from voxangle.voiceprints import Entry, VoiceprintStore
@@ -212,27 +213,33 @@ def export(
 @voiceprints_app.command("import")
 def import_(
     path: Annotated[Path, typer.Argument(help="A file of `voxangle voiceprints export`.")],
-    model: Model = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Let them take the place of those who have their names.")
     ] = False,
     store: Store = None,
-    runtime: RuntimeOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Voiceprints out of a file, all or none; those of another model than --model are refused."""
-    from voxangle.voiceprints import Model as ModelOfPrints
+    """Voiceprints out of a file, all or none, each of the model it was enrolled with."""
     from voxangle.voiceprints.transfer import read_prints
 
-    embedder, _ = load_model(model, runtime)
-    found = read_prints(path, ModelOfPrints.of(embedder), key=_key())
+    found = read_prints(path, key=_key())
     with opened(store, create=True) as prints:
-        count = prints.put(found, replace=replace, actor=actor())
+        try:
+            count = prints.put(found, replace=replace, actor=actor())
+        except NameTakenError as error:
+            raise NameTakenError(
+                f"{path}: {error.args[0].partition(';')[0]}; nothing was imported. Let those in the file take the "
+                "place of those in the store with --replace, or name another store"
+            ) from error
         place = prints.place
+    models = Counter(one.entry.model for one in found)
     if as_json:
-        print_json({"prints": count, "store": place})
+        by_model = [{"name": model.name, "id": model.id, "prints": many} for model, many in models.items()]
+        print_json({"prints": count, "store": place, "models": by_model})
         return
     typer.echo(f"imported: {counted(count, 'voiceprint')} into {place}")
+    for model, many in models.items():
+        typer.echo(f"  {many} by the model '{model.name}' ({model.id[:12]})")
 
 
 @voiceprints_app.command()

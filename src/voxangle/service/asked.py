@@ -31,8 +31,12 @@ class Asked(Config):
         """With the fields of a form, which say what the address does not.
 
         Raises:
-            ProblemError: a field is not what it must be.
+            ProblemError: a field is not what it must be, or stands in the address too.
         """
+        if twice := sorted(self.model_fields_set & fields.keys()):
+            raise ProblemError(
+                "bad-parameter", f"`{twice[0]}` stands in the address and in the form.", "Give it once."
+            )
         given: dict[str, Any] = self.model_dump(exclude_unset=True) | fields
         try:
             return type(self).model_validate(given)

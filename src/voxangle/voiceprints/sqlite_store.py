@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,7 @@ class SqliteStore(SqlStore):
                 self._path.absolute(), timeout=_PATIENCE, isolation_level=None, check_same_thread=False
             )
             try:
+                self._refuse_foreign(lambda text: connection.execute(text).fetchall())
                 (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
                 for pragma in ("synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
                     connection.execute(f"PRAGMA {pragma}").fetchall()
@@ -137,14 +138,19 @@ class SqliteStore(SqlStore):
 
     def _check_file(self, create: bool) -> None:
         with self._transaction(write=self._writes) as sql:
-            ((application,),) = sql.rows("PRAGMA application_id")
-            ((content,),) = sql.rows("SELECT count(*) FROM sqlite_master")
-            if content and application != _APPLICATION:
-                raise StorageError(f"{self.place}: an SQLite file, but no voiceprints; {_ANOTHER}")
-            if not content and not create:
+            if self._refuse_foreign(sql.rows):
+                return
+            if not create:
                 raise self._nothing_yet()
-            if not content:
-                sql.rows(f"PRAGMA application_id = {_APPLICATION}")
+            sql.rows(f"PRAGMA application_id = {_APPLICATION}")
+
+    def _refuse_foreign(self, rows: Callable[[str], list[Any]]) -> bool:
+        """Whether there is anything in the file, which then is ours; asked before anything in it is changed."""
+        ((application,),) = rows("PRAGMA application_id")
+        ((content,),) = rows("SELECT count(*) FROM sqlite_master")
+        if content and application != _APPLICATION:
+            raise StorageError(f"{self.place}: an SQLite file, but no voiceprints; {_ANOTHER}")
+        return bool(content)
 
     @contextmanager
     def _transaction(self, *, write: bool) -> Generator[Sql]:

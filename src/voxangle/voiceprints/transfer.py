@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import AwareDatetime, Field, ValidationError
 
 from voxangle.config import Config, first_problem
-from voxangle.errors import OtherModelError, StorageError, StoreKeyError, VoiceprintError
+from voxangle.errors import StorageError, StoreKeyError, VoiceprintError
 from voxangle.runtime.card import Calibration
 from voxangle.runtime.measures import RecordingMeasures
 from voxangle.storage import atomic_write
@@ -56,10 +56,10 @@ class _Model(Config):
 
 
 class _Measures(Config):
-    speech: float
-    clipping: float
+    speech: float = Field(ge=0)
+    clipping: float = Field(ge=0, le=1)
     above_4khz: float
-    magnitude: float
+    magnitude: float = Field(gt=0)
 
 
 class _Recording(Config):
@@ -92,9 +92,11 @@ def write_prints(store: VoiceprintStore, path: str | Path, *, key: str | None, a
         How many there are.
 
     Raises:
-        StorageError: the disk is full, or the place cannot be written.
+        StorageError: the disk is full, the place cannot be written, or the store itself is there.
         StoreKeyError: the key is malformed.
     """
+    if Path(path).resolve() in {Path(store.place + end).resolve() for end in ("", "-wal", "-shm")}:
+        raise StorageError(f"{path}: is the store itself; name another file")
     sealing = sealing_for(key)
     count = 0
     with _for_the_owner_alone(), atomic_write(path) as temporary:
@@ -110,16 +112,14 @@ def write_prints(store: VoiceprintStore, path: str | Path, *, key: str | None, a
     return count
 
 
-def read_prints(path: str | Path, model: Model, *, key: str | None) -> list[Voiceprint]:
-    """The prints in a file, all of one model.
+def read_prints(path: str | Path, *, key: str | None) -> list[Voiceprint]:
+    """The prints in a file, each of the model that it was enrolled with.
 
     Args:
         path: of the file.
-        model: that they have to be of.
         key: that the file is sealed with, in base64.
 
     Raises:
-        OtherModelError: a print is of another model.
         StoreKeyError: the key is missing, malformed or another one.
         VoiceprintError: it is no such file, or a broken or truncated one.
     """
@@ -137,13 +137,7 @@ def read_prints(path: str | Path, model: Model, *, key: str | None) -> list[Voic
         )
     prints = []
     for number, text in lines:
-        one = _parsed(_Print, (number, text), path)
-        if one.model.id != model.id:
-            raise OtherModelError(
-                f"{path}, line {number}: '{one.name}' is of the model '{one.model.name}' ({one.model.id[:12]}), not of "
-                f"'{model.name}' ({model.id[:12]}); nothing was imported. Name the model of these prints with --model"
-            )
-        prints.append(_voiceprint(one, sealing, f"{path}, line {number}"))
+        prints.append(_voiceprint(_parsed(_Print, (number, text), path), sealing, f"{path}, line {number}"))
     if len(prints) != header.prints:
         raise VoiceprintError(
             f"{path}: holds {len(prints)} voiceprints of {header.prints}, truncated; copy it again. Nothing was kept"
