@@ -177,7 +177,7 @@ def test_a_store_is_listed_shown_and_forgotten(people: Path) -> None:
     (shown,) = told("voiceprints", "show", "ada")
     assert [one["file"] for one in shown["from"]] == ["s0u0.wav", "s0u1.wav"]
     assert all(len(one["sha256"]) == 64 for one in shown["from"])
-    assert "s0u1.wav: 4.0 s of speech" in run("voiceprints", "show", "ada").output
+    assert "s0u1.wav: 4.0 s of sound" in run("voiceprints", "show", "ada").output
     assert [one["name"] for one in told("voiceprints", "delete", "ada", "bob [b]")] == ["ada", "bob [b]"]
     assert told("voiceprints", "list") == []
     found = told("identify", people / "s0u2.wav")
@@ -210,13 +210,11 @@ def test_references_are_kept_only_where_wanted(people: Path) -> None:
     told("enrol", "eve", people / "s2u0.wav", "--no-references")
     (shown,) = told("voiceprints", "show", "eve")
     assert [(one["file"], one["sha256"]) for one in shown["from"]] == [(None, None)]
-    assert "a recording without a name: 4.0 s of speech\n" in run("voiceprints", "show", "eve").output
+    assert "a recording without a name: 4.0 s of sound\n" in run("voiceprints", "show", "eve").output
 
 
 def test_one_is_not_said_as_many(people: Path, tmp_path: Path) -> None:
-    assert (
-        "enrolled: eve, 1 recording with 4.0 s of speech" in run("enrol", "eve", people / "s2u0.wav").output
-    )
+    assert "enrolled: eve, 1 recording with 4.0 s of sound" in run("enrol", "eve", people / "s2u0.wav").output
     assert "added to: eve, 2 recordings with" in run("enrol", "eve", people / "s2u1.wav", "--add").output
     assert run("voiceprints", "delete", "ada").output.startswith("deleted: ada (2 recordings, model")
     told("voiceprints", "delete", "eve")

@@ -194,6 +194,14 @@ def test_what_is_no_store_is_told(tmp_path: Path) -> None:
     assert not (tmp_path / "mistyped").exists()
 
 
+def test_an_address_that_no_store_is_at_is_no_file() -> None:
+    with pytest.raises(
+        StorageError, match=r"mysql://\.\.\.: voiceprints are kept in a file or at postgresql"
+    ) as told:
+        open_store("mysql://me:secret@host/x")
+    assert "secret" not in str(told.value)
+
+
 def test_only_the_default_place_gets_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("VOXANGLE_STORE", str(tmp_path / "mistyped" / "prints.sqlite"))

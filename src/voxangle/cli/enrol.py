@@ -60,7 +60,7 @@ def enrol(
         return
     typer.echo(
         f"{'added to' if add else 'enrolled'}: {entry.name}, {counted(entry.recordings, 'recording')} with "
-        f"{entry.measures.speech:.1f} s of speech, by the model '{entry.model.name}', in {place}"
+        f"{entry.measures.speech:.1f} s of sound, by the model '{entry.model.name}', in {place}"
     )
     for warning in (*warnings, *unlike):
         typer.echo(f"warning: {warning}")

@@ -157,7 +157,7 @@ def show(name: Name, store: Store = None, as_json: AsJson = False) -> None:
             reference = recording.reference
             source = reference.file or "a recording without a name"
             checksum = f", sha256 {reference.sha256[:12]}" if reference.sha256 else ""
-            typer.echo(f"  {source}: {recording.measures.speech:.1f} s of speech{checksum}")
+            typer.echo(f"  {source}: {recording.measures.speech:.1f} s of sound{checksum}")
 
 
 @voiceprints_app.command()

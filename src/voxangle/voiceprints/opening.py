@@ -44,6 +44,10 @@ def open_store(place: str | Path | None = None, *, create: bool = True) -> Voice
         from voxangle.voiceprints.postgres_store import PostgresStore
 
         return PostgresStore(where, key=key, create=create)
+    if "://" in where:
+        raise StorageError(
+            f"{where.partition('://')[0]}://...: voiceprints are kept in a file or at postgresql://...; name one"
+        )
     from voxangle.voiceprints.sqlite_store import SqliteStore
 
     if create and not named:
