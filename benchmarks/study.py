@@ -86,7 +86,7 @@ def draw(panels: Sequence[tuple[str, Ablation, ListTable]], path: Path) -> None:
         dict.fromkeys(v for _, ablation, _ in panels for v in ablation.variants if v != ablation.baseline)
     )
     figure = new_figure(2.2 + 2.9 * len(panels), 1.3 + 0.27 * len(variants))
-    all_axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
+    all_axes = np.atleast_1d(figure.subplots(1, len(panels), sharex=True, sharey=True))
     for axes, (heading, ablation, table) in zip(all_axes, panels, strict=True):
         for place, variant in enumerate(variants):
             one = _comparison(ablation, table, variant)
