@@ -428,7 +428,7 @@ def test_verify_cuts_as_it_is_asked_to(voxangle: Terminal, run: Path, voices: Pa
     assert len({whole, cut, overlapping}) == 3
     code, _, err = voxangle(*words, "--window", "0.2")
     assert code == 2
-    assert "--window 0.2 --overlap 0: " in err
+    assert "--window 0.2: give 1 s or more" in err
 
 
 @pytest.mark.parametrize("content", [b"", b"not audio at all", None])

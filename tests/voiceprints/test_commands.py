@@ -226,7 +226,7 @@ def test_one_is_not_said_as_many(people: Path, tmp_path: Path) -> None:
 def test_silence_has_no_answer_whatever_is_asked(people: Path, tmp_path: Path) -> None:
     silent = tmp_path / "silent.wav"
     soundfile.write(silent, np.zeros(48_000), 16_000)
-    said = f"{silent}: is silent from end to end, so that nothing in it can be compared; record it again"
+    said = f"{silent}: is silent (below -80 dBFS throughout); record it again, or leave it out"
     for words in (
         ("enrol", "eve"),
         ("identify",),

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from voxangle.errors import AudioError, SilenceError
+from voxangle.errors import AudioError
 from voxangle.runtime.embedding import BaseEmbedder
 from voxangle.runtime.measures import measure_file, measure_waveform
 from voxangle.runtime.sources import Samples
@@ -31,13 +31,7 @@ def take_files(
     Raises:
         AudioError: a file cannot be used: missing, not audio, too short for an embedding, silent, not finite.
     """
-    try:
-        vectors = embedder.embed_files(paths).embeddings
-    except SilenceError as error:
-        # Of noise there is an answer, if a bad one; of silence there is none, whatever a person insists on.
-        raise AudioError(
-            error.path, "is silent from end to end, so that nothing in it can be compared; record it again"
-        ) from error
+    vectors = embedder.embed_files(paths).embeddings
     return [
         Recording(vector, measure_file(path, vector), _reference(Path(path)) if references else Reference())
         for path, vector in zip(paths, vectors, strict=True)
