@@ -227,10 +227,7 @@ def import_(
         try:
             count = prints.put(found, replace=replace, actor=actor())
         except NameTakenError as error:
-            raise NameTakenError(
-                f"{path}: {error.args[0].partition(';')[0]}; nothing was imported. Let those in the file take the "
-                "place of those in the store with --replace, or name another store"
-            ) from error
+            raise NameTakenError(f"{path}: {error}") from error
         place = prints.place
     models = Counter(one.entry.model for one in found)
     if as_json:

@@ -61,6 +61,12 @@ FROM prints p JOIN models m ON m.number = p.model
 
 
 _ROWS_AT_ONCE = 4096
+# What helps where a name is taken: to who enrols, and to who imports.
+_ADD = "add recordings with --add, or delete the voiceprint first"
+_REPLACE = (
+    "nothing was imported. Let those in the file take the place of those in the store with --replace, or name another "
+    "store"
+)
 
 
 class Types(NamedTuple):
@@ -318,7 +324,7 @@ class SqlStore(VoiceprintStore):
                     entry.id,
                 )
                 if there and not replace:
-                    raise self._taken(entry.name)
+                    raise self._taken(entry.name, _REPLACE)
                 for (number,) in there:
                     self._remove(sql, revision, number)
                     replaced += 1
@@ -613,11 +619,8 @@ class SqlStore(VoiceprintStore):
             f"nobody is enrolled as '{person(name)}' in {self.place}; `voxangle voiceprints list` names everybody"
         )
 
-    def _taken(self, name: str) -> NameTakenError:
-        return NameTakenError(
-            f"'{person(name)}' is enrolled already with this model in {self.place}; add recordings with --add, or "
-            "delete the voiceprint first"
-        )
+    def _taken(self, name: str, cure: str = _ADD) -> NameTakenError:
+        return NameTakenError(f"'{person(name)}' is enrolled already with this model in {self.place}; {cure}")
 
 
 def _values(measures: RecordingMeasures) -> tuple[float, ...]:
